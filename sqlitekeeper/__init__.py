@@ -1,0 +1,58 @@
+"""Keeps the SQLite databases of web applications small, checkpointed and backed up.
+
+The main verbs, for use without the command line:
+
+    from pathlib import Path
+    from sqlitekeeper import measure, vacuum
+
+    vacuum(Path("app.sqlite3"))
+    print(measure(Path("app.sqlite3")).free_pages)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sqlitekeeper.backups.run import BackupOptions, Job, back_up
+    from sqlitekeeper.database.convert import convert, plan_conversion
+    from sqlitekeeper.database.create import init_database
+    from sqlitekeeper.database.measure import measure
+    from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
+    from sqlitekeeper.errors import KeeperError
+
+__all__ = [
+    "BackupOptions",
+    "Job",
+    "KeeperError",
+    "VacuumOptions",
+    "back_up",
+    "convert",
+    "init_database",
+    "measure",
+    "plan_conversion",
+    "vacuum",
+]
+
+# Imported when they are first asked for: `keeper --version` needs none of them.
+_HOMES = {
+    "BackupOptions": "sqlitekeeper.backups.run",
+    "Job": "sqlitekeeper.backups.run",
+    "KeeperError": "sqlitekeeper.errors",
+    "VacuumOptions": "sqlitekeeper.database.vacuum",
+    "back_up": "sqlitekeeper.backups.run",
+    "convert": "sqlitekeeper.database.convert",
+    "init_database": "sqlitekeeper.database.create",
+    "measure": "sqlitekeeper.database.measure",
+    "plan_conversion": "sqlitekeeper.database.convert",
+    "vacuum": "sqlitekeeper.database.vacuum",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,69 @@
+"""Copying the WAL into the database and truncating it, without blocking anyone for long."""
+
+import time
+from dataclasses import dataclass
+
+import apsw
+
+from sqlitekeeper.errors import KeeperError
+
+TRUNCATE_TRIES = 5
+PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What SQLite says of a checkpoint: -1 frames outside WAL mode."""
+
+    busy: bool
+    log_frames: int
+    checkpointed_frames: int
+
+
+def _run(connection: apsw.Connection, mode: str) -> Checkpoint:
+    # The pragma returns "busy"; Connection.wal_checkpoint raises it.
+    try:
+        row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()[0]
+    except apsw.BusyError:
+        return Checkpoint(True, -1, -1)
+    busy, log_frames, checkpointed_frames = row
+    if not isinstance(log_frames, int) or not isinstance(checkpointed_frames, int):
+        raise KeeperError(f"PRAGMA wal_checkpoint({mode}) gave {row!r}")
+    return Checkpoint(bool(busy), log_frames, checkpointed_frames)
+
+
+def checkpoint_passive(connection: apsw.Connection) -> Checkpoint:
+    """Copy what can be copied without waiting for anyone."""
+    return _run(connection, "PASSIVE")
+
+
+def checkpoint_truncate(
+    connection: apsw.Connection, max_lock_seconds: float
+) -> tuple[Checkpoint, float]:
+    """Copy the whole WAL and truncate it to 0 bytes, if no reader is in the way.
+
+    A TRUNCATE checkpoint blocks writers while it waits for readers, so the
+    bulk is copied by a PASSIVE one before, and each of a few tries waits for a
+    part of `max_lock_seconds` only. Leaves the connection with a busy timeout
+    of 0.
+
+    Returns the last try's result, and the longest try in seconds: an upper
+    bound for how long a writer was held up.
+    """
+    longest = 0.0
+    result = checkpoint_passive(connection)
+    # SQLite waits up to the timeout for each of: the writer's lock, the readers.
+    connection.set_busy_timeout(max(1, int(max_lock_seconds * 1000 / 4)))
+    try:
+        for attempt in range(TRUNCATE_TRIES):
+            if attempt:
+                time.sleep(PAUSE_SECONDS)
+                checkpoint_passive(connection)
+            began = time.monotonic()
+            result = _run(connection, "TRUNCATE")
+            longest = max(longest, time.monotonic() - began)
+            if not result.busy:
+                break
+    finally:
+        connection.set_busy_timeout(0)
+    return result, longest

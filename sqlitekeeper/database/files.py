@@ -1,0 +1,127 @@
+"""What the file system says of a database file, learnt without opening it."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlitekeeper.errors import KeeperError
+
+SIDECARS = ("-wal", "-shm", "-journal")
+
+# File systems that more than one host can have mounted; the WAL index is
+# shared memory and works on one host only (https://sqlite.org/wal.html).
+NETWORK_FILESYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "lustre"}
+    | {"glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "gpfs"}
+)
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def sidecar(path: Path, suffix: str) -> Path:
+    """The path of the `-wal`, `-shm` or `-journal` file that belongs to `path`."""
+    return path.with_name(path.name + suffix)
+
+
+def stat_database(path: Path) -> os.stat_result:
+    """Stat a database file.
+
+    Raises:
+        KeeperError: the file is absent, unreachable or not a regular file.
+    """
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise KeeperError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise KeeperError(f"{path}: {reason}") from None
+    if not stat.S_ISREG(facts.st_mode):
+        kind = next((word for test, word in _KINDS if test(facts.st_mode)), "not a regular file")
+        raise KeeperError(f"{path}: is {kind}, not a database file")
+    return facts
+
+
+def size_of(path: Path) -> int:
+    """The size of a file in bytes; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_only_reason(path: Path) -> str | None:
+    """Why `path` must not be written, or None when it may be.
+
+    root passes every permission check, so a file without any write bit counts
+    as read-only for root too: somebody meant it.
+    """
+    folder = path.parent
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "the file system is mounted read-only"
+    if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
+        return "the file is read-only"
+    if not os.access(folder, os.W_OK):
+        return f"the folder {folder} is read-only"
+    return None
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this user may still write below `folder`."""
+    facts = os.statvfs(folder)
+    available = facts.f_bfree if os.geteuid() == 0 else facts.f_bavail
+    return available * facts.f_frsize
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of Linux' mountinfo."""
+
+    point: str
+    filesystem: str
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    """Read the text of /proc/self/mountinfo; the format is in proc(5)."""
+    mounts = []
+    for line in text.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if separator and len(fields) > 4:
+            point = fields[4].encode().decode("unicode_escape")
+            mounts.append(Mount(point, after.split(" ")[0]))
+    return mounts
+
+
+def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
+    """The mount that an absolute path lies on; a later mount hides an earlier one."""
+    best = None
+    for mount in mounts:
+        prefix = mount.point.rstrip("/") + "/"
+        if (path + "/").startswith(prefix) and (
+            best is None or len(mount.point) >= len(best.point)
+        ):
+            best = mount
+    return best
+
+
+def network_filesystem(path: Path) -> str | None:
+    """The name of the network file system that holds `path`; None on local disks."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    mount = mount_of(os.path.realpath(path), parse_mountinfo(text))
+    return mount.filesystem if mount and mount.filesystem in NETWORK_FILESYSTEMS else None
+
+
+def litestream_beside(path: Path) -> bool:
+    """Whether Litestream keeps its position for this database (`.<file>-litestream`)."""
+    return path.with_name(f".{path.name}-litestream").exists()

@@ -1,0 +1,67 @@
+"""Which processes hold a database, as far as the system tells (Linux: /proc)."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlitekeeper.database.files import sidecar
+
+# Where the WAL index keeps its reader locks, one byte each
+# (https://sqlite.org/walformat.html, "WAL Locks").
+WAL_READ_LOCKS = range(123, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process and the name of its program ("" where it cannot be read)."""
+
+    pid: int
+    program: str
+
+    def __str__(self) -> str:
+        if self.pid <= 0:
+            return "a process outside this container"
+        return f"pid {self.pid} ({self.program})" if self.program else f"pid {self.pid}"
+
+
+def parse_locks(text: str, device: int, inode: int) -> dict[int, list[range]]:
+    """The locked byte ranges of one file by process id, from the text of /proc/locks.
+
+    A line: `1: POSIX  ADVISORY  READ 9647 fe:00:2146314 123 123`, see proc(5).
+    """
+    file = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    held: dict[int, list[range]] = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 8 and fields[5] == file:
+            end = 2**63 if fields[7] == "EOF" else int(fields[7])
+            held.setdefault(int(fields[4]), []).append(range(int(fields[6]), end + 1))
+    return held
+
+
+def wal_readers(path: Path) -> list[Process]:
+    """Other processes that are inside a read transaction of a WAL database.
+
+    Empty where the system does not tell.
+    """
+    try:
+        index = sidecar(path, "-shm").stat()
+        text = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    held = parse_locks(text, index.st_dev, index.st_ino)
+    return [
+        Process(pid, _program(pid))
+        for pid, ranges in sorted(held.items())
+        if pid != os.getpid()
+        and any(
+            lock.start < WAL_READ_LOCKS.stop and lock.stop > WAL_READ_LOCKS.start for lock in ranges
+        )
+    ]
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,97 @@
+"""A consistent copy of a live database, made by VACUUM INTO.
+
+`.backup` starts over at every commit of another process, so a busy database
+can keep it from ever finishing; VACUUM INTO reads from one snapshot of the
+data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlitekeeper import wording
+from sqlitekeeper.database.connection import (
+    open_database,
+    pragma_int,
+    pragma_text,
+    report_progress,
+    sqlite_errors,
+)
+from sqlitekeeper.database.files import free_bytes, size_of
+from sqlitekeeper.database.measure import read_measurement
+from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.events import Listener, Tick, ignore
+
+WAIT_SECONDS = 30.0
+# The snapshot of a database is never larger than its live pages; this much is
+# for the file system's own bookkeeping.
+SPARE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The database that a snapshot was taken of, as it was then. Sizes in bytes."""
+
+    path: Path
+    bytes: int
+    page_size: int
+    pages: int
+    free_pages: int
+    journal_mode: str
+    auto_vacuum: str
+    encoding: str
+    user_version: int
+    application_id: int
+
+
+def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str = "") -> Source:
+    """Write a snapshot of the database at `path` to `target`, which must not exist.
+
+    `target` is created exclusively and for this user only, in a folder that
+    nobody else can write to; the copy is complete when this returns. On any
+    failure the target is removed.
+
+    Raises:
+        KeeperError: the database is empty, not readable, or there is no room
+            for the snapshot.
+        CheckError: SQLite finds the database damaged.
+        BusyError: a rollback-journal database stayed locked for 30 seconds.
+    """
+    with sqlite_errors(path), open_database(path, wait_seconds=WAIT_SECONDS) as connection:
+        found = read_measurement(connection, path)
+        if found.pages == 0:
+            raise KeeperError(
+                f"{path}: is empty (0 pages): nothing was ever written to it",
+                hint="if that is meant, create it with keeper init",
+            )
+        need, free = found.live_bytes + SPARE_BYTES, free_bytes(target.parent)
+        if need > free:
+            raise KeeperError(
+                f"{path}: its snapshot needs {wording.size(need)} in {target.parent},"
+                f" which has {wording.size(free)}",
+                hint="make room there, or point backup.staging at another folder",
+            )
+        source = Source(
+            path=path,
+            bytes=found.bytes,
+            page_size=found.page_size,
+            pages=found.pages,
+            free_pages=found.free_pages,
+            journal_mode=found.journal_mode,
+            auto_vacuum=found.auto_vacuum,
+            encoding=pragma_text(connection, "encoding"),
+            user_version=pragma_int(connection, "user_version"),
+            application_id=pragma_int(connection, "application_id"),
+        )
+        report_progress(
+            connection,
+            lambda: listen(Tick(name, "snapshot", size_of(target), found.live_bytes)),
+        )
+        # SQLite would create it readable by everyone.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        try:
+            connection.execute("VACUUM INTO ?", (os.fspath(target),))
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+    return source
