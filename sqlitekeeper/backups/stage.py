@@ -1,0 +1,121 @@
+"""One database's way from the live file to a proven snapshot in the staging folder."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlitekeeper import wording
+from sqlitekeeper.backups.checking import check_snapshot, sha256_of
+from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.manifest import Versions, build_manifest
+from sqlitekeeper.backups.naming import snapshot_object
+from sqlitekeeper.backups.results import Seconds
+from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel
+from sqlitekeeper.database.proof import CheckKind
+from sqlitekeeper.database.snapshot import take_snapshot
+from sqlitekeeper.events import Level, Listener, Note
+from sqlitekeeper.state.history import Shipment
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A database that is ready to be shipped: one parcel for each destination, by `to`."""
+
+    name: str
+    path: Path
+    object: str
+    sha256: str
+    bytes: int
+    manifest: dict[str, Any]
+    parcels: dict[str, Parcel]
+    seconds: Seconds
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every destination holds this content already."""
+        return not any(parcel.upload for parcel in self.parcels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What staging needs to know of the run: where to, what was shipped before, who we are."""
+
+    folder: Path
+    destinations: tuple[Destination, ...]
+    shipments: dict[tuple[str, str], Shipment]
+    check: CheckKind
+    force: bool
+    host: str
+    versions: Versions
+    clock: Callable[[], datetime]
+    listen: Listener
+
+    def prepare(self, name: str, path: Path) -> Staged:
+        """Snapshot, hash and, where it is not at every destination already, check.
+
+        Raises:
+            KeeperError: no snapshot could be made; nothing of it is left.
+            CheckError: the snapshot is not sound; nothing of it is left.
+        """
+        taken_at, key = self._free_name(name)
+        file = self.folder / SNAPSHOTS / key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return self._prepare(name, path, file, taken_at, key)
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+
+    def _prepare(self, name: str, path: Path, file: Path, taken_at: datetime, key: str) -> Staged:
+        began = time.monotonic()
+        source = take_snapshot(path, file, self.listen, name)
+        snapshot_seconds = time.monotonic() - began
+        began = time.monotonic()
+        sha256, size = sha256_of(file), file.stat().st_size
+        held = {d.to: self._held(d, name, sha256) for d in self.destinations}
+        fresh: dict[str, Any] | None = None
+        if not all(held.values()):
+            checked = check_snapshot(file, sha256, self.check)
+            fresh = build_manifest(name, self.host, taken_at, source, key, checked, self.versions)
+            self._tell(name, size, snapshot_seconds, checked.foreign_key_violations)
+        seconds = Seconds(round(snapshot_seconds, 3), round(time.monotonic() - began, 3))
+        parcels = {}
+        for to, shipment in held.items():
+            if shipment:
+                parcels[to] = Parcel(name, shipment.object, size, shipment.manifest, upload=False)
+            elif fresh:
+                parcels[to] = Parcel(name, key, size, fresh, upload=True)
+        if fresh is None:
+            file.unlink()
+        manifest = fresh or next(iter(parcels.values())).manifest
+        return Staged(name, path, key, sha256, size, manifest, parcels, seconds)
+
+    def _held(self, destination: Destination, name: str, sha256: str) -> Shipment | None:
+        """The shipment that makes an upload to this destination unnecessary."""
+        shipment = self.shipments.get((destination.to, name))
+        if destination.error is None and destination.lost(shipment):
+            text = f"the last snapshot has vanished from {destination.to}; shipping again"
+            self.listen(Note(name, text, Level.WARNING))
+        if self.force or not destination.holds(shipment, sha256, self.check):
+            return None
+        return shipment
+
+    def _free_name(self, name: str) -> tuple[datetime, str]:
+        """The time of the snapshot and its object, which no destination has yet."""
+        taken_at = self.clock()
+        while any(d.has(snapshot_object(name, taken_at)) for d in self.destinations):
+            taken_at += timedelta(seconds=1)
+        return taken_at, snapshot_object(name, taken_at)
+
+    def _tell(self, name: str, size: int, seconds: float, violations: int | None) -> None:
+        said = "not checked" if self.check == "none" else f"{self.check} ok"
+        self.listen(Note(name, f"snapshot {wording.size(size)} in {seconds:.1f} s, {said}"))
+        if violations:
+            text = f"{violations} foreign-key violations (see PRAGMA foreign_key_check)"
+            self.listen(Note(name, text, Level.WARNING))
+        elif violations is None:
+            text = "foreign keys could not be checked: one refers to columns that are not unique"
+            self.listen(Note(name, text, Level.WARNING))
