@@ -1,0 +1,1 @@
+"""The commands: parse, call the library, render, exit status. No SQL, no processes."""

@@ -1,0 +1,111 @@
+"""The `keeper` group, and the one place that turns exceptions into a message and a status."""
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from types import FrameType
+
+import click
+
+from sqlitekeeper.cli.version import version_text
+from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
+from sqlitekeeper.output.json_text import print_failure
+from sqlitekeeper.output.terminal import error_line
+
+COMMANDS = ("init", "convert", "vacuum", "report", "backup")
+
+HELP = """Keep SQLite databases small, checkpointed and backed up.
+
+\b
+  at provisioning       keeper init storage/production.sqlite3
+  hourly, from cron     keeper vacuum
+  now and then          keeper report
+  daily, from cron      keeper backup
+"""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; each lives in the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"sqlitekeeper.cli.{cmd_name}").command
+        return command
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(version_text())
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the versions of keeper, SQLite and rclone.",
+)
+def keeper() -> None:
+    """Nothing of its own: see HELP."""
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise RunInterruptedError(f"ended by {signal.Signals(number).name}")
+
+
+def run_command_line(arguments: list[str]) -> int:
+    """Run one command and return its exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return keeper.main(arguments, prog_name="keeper", standalone_mode=False) or 0
+    except click.UsageError as error:
+        context = error.ctx
+        usage = f"see: {context.command_path} --help" if context else None
+        return _fail(arguments, 2, error.format_message(), usage)
+    except click.ClickException as error:
+        return _fail(arguments, error.exit_code, error.format_message(), None)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(arguments, 130, "interrupted", None)
+    except BrokenPipeError:
+        raise
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        return _fail(arguments, trouble.exit_code, trouble.message, trouble.hint)
+    except Exception as error:
+        if {"-v", "--verbose"} & set(arguments):
+            traceback.print_exc()
+        message = f"a defect in keeper: {type(error).__name__}: {error}"
+        return _fail(arguments, 1, message, "please report it; --verbose shows where it happened")
+
+
+def _fail(arguments: list[str], code: int, message: str, hint: str | None) -> int:
+    """Say what went wrong: one line for people, one object on standard output for --json."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if "--json" in options:
+        name = next((word for word in arguments if word in COMMANDS), None)
+        print_failure(name, code, message, hint)
+    click.echo(error_line(message, hint), err=True)
+    return code

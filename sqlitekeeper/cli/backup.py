@@ -1,0 +1,153 @@
+"""`keeper backup`: the daily work."""
+
+import shlex
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sqlitekeeper import __version__
+from sqlitekeeper.backups.rclone import Rclone, find_rclone
+from sqlitekeeper.backups.results import BackupResult, BackupRun
+from sqlitekeeper.backups.run import BackupOptions, Job, back_up
+from sqlitekeeper.cli.memory import measured, remember
+from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
+from sqlitekeeper.config import (
+    Config,
+    Database,
+    local_folder,
+    refuse_claimed_names,
+    select_databases,
+)
+from sqlitekeeper.database.measure import measure
+from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.events import Level, Note
+from sqlitekeeper.output.lines import show_backup, show_backup_total
+from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.wording import size
+
+HELP = """Take snapshots, prove them, and ship them with rclone.
+
+Each database is copied with VACUUM INTO while the application goes on, checked
+(integrity, foreign keys, row counts, sha256) and uploaded; it counts as shipped
+when the destination itself says so. What has not changed is not uploaded again.
+
+\b
+  keeper backup storage/production.sqlite3 --to b2:my-bucket/web1
+"""
+
+
+@click.command("backup", help=HELP)
+@database_arguments
+@click.option(
+    "--to",
+    "to",
+    multiple=True,
+    metavar="REMOTE",
+    help="An rclone path or a local folder; repeat it for several.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--force", is_flag=True, help="Also ship what has not changed.")
+@click.option(
+    "--lock-wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait this long for another keeper run.",
+)
+@common_options
+def command(
+    session: Session,
+    names: tuple[str, ...],
+    to: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    lock_wait: float,
+) -> int:
+    """Back up each database, and say where it is now."""
+    config = session.config()
+    databases = _wanted(config, names)
+    destinations = _destinations(config, to)
+    if dry_run:
+        return session.finish(_rehearse(databases, destinations), show_backup, dry_run=True)
+
+    def say_command(command: Sequence[str]) -> None:
+        session.listen(Note("", shlex.join(command), Level.DETAIL))
+
+    options = BackupOptions(
+        to=destinations,
+        rclone=Rclone(find_rclone(config.rclone), config.backup.rclone_args, say_command),
+        state=config.state,
+        host=socket.gethostname(),
+        keeper_version=__version__,
+        clock=partial(datetime.now, UTC),
+        staging=config.backup.staging,
+        check=config.backup.check,
+        force=force,
+        lock_wait_seconds=lock_wait,
+    )
+    run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
+    paths = (r.path for r in run.databases if r.outcome != "skipped" and not r.exit_code)
+    remember(session, config.state, measured(paths))
+    return session.finish(
+        run.databases,
+        partial(_show, run),
+        uploaded_bytes=run.uploaded_bytes,
+        pruned=list(run.pruned),
+        seconds=run.seconds,
+    )
+
+
+def _show(run: BackupRun, console: Console, results: Sequence[BackupResult]) -> None:
+    show_backup(console, results)
+    show_backup_total(console, results, run.seconds)
+
+
+def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:
+    """Those that were named, or all that are configured to be backed up."""
+    databases = select_databases(config, names)
+    if not names:
+        databases = tuple(database for database in databases if database.backup)
+        if not databases:
+            raise ConfigError(
+                f"{config.file}: every database has backup = false",
+                hint="name one to back it up all the same",
+            )
+    refuse_claimed_names(config, databases)
+    return list(databases)
+
+
+def _destinations(config: Config, to: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = tuple(local_folder(one, Path.cwd()) for one in to) or config.backup.to
+    if not chosen:
+        raise ConfigError(
+            "no destination to ship to",
+            hint='add --to REMOTE, or to = "..." to [backup] in keeper.toml;'
+            " a local folder works too",
+        )
+    return tuple(dict.fromkeys(chosen))
+
+
+def _rehearse(databases: Sequence[Database], destinations: Sequence[str]) -> list[BackupResult]:
+    """What a run would do, as far as that can be said without doing it."""
+
+    def work(database: Database) -> BackupResult:
+        found = measure(database.path)
+        text = f"dry run: would ship about {size(found.live_bytes)} to {', '.join(destinations)}"
+        return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
+
+    def otherwise(database: Database, outcome: str, reason: str, code: int) -> BackupResult:
+        skipped = outcome == "skipped"
+        return BackupResult(
+            database.name,
+            database.path,
+            "skipped" if skipped else "failed",
+            reason,
+            exit_code=code,
+        )
+
+    return each(databases, work, otherwise)

@@ -1,0 +1,162 @@
+"""What every command shares: its options, its configuration, its output, its exit status."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from sqlitekeeper.cli.exit_status import combined
+from sqlitekeeper.config import Config, Database, read_config
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.events import Event
+from sqlitekeeper.output.json_text import print_results
+from sqlitekeeper.output.terminal import Console
+
+
+class Result(Protocol):
+    """What the results of all commands have in common."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def outcome(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str | None: ...  # noqa: D102
+    @property
+    def exit_code(self) -> int: ...  # noqa: D102
+
+
+AnyResult = TypeVar("AnyResult", bound=Result)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run of one command."""
+
+    command: str
+    json: bool
+    console: Console
+    config_file: Path | None
+
+    def config(self) -> Config:
+        """The configuration that applies to this run."""
+        return read_config(self.config_file, os.environ)
+
+    def listen(self, event: Event) -> None:
+        """Show what the library says while it works."""
+        self.console.show(event)
+
+    def finish(
+        self,
+        results: Sequence[AnyResult],
+        show: Callable[[Console, Sequence[AnyResult]], None],
+        **more: Any,
+    ) -> int:
+        """Print the results, and return the exit status that they add up to."""
+        self.console.close()
+        code = combined([result.exit_code for result in results])
+        failed = [result for result in results if result.exit_code]
+        message = (
+            f"{len(failed)} of {len(results)} failed: {', '.join(r.name for r in failed)}"
+            if len(results) > 1
+            else "; ".join(filter(None, (r.reason for r in failed)))
+        )
+        if self.json:
+            print_results(self.command, results, code, message, more)
+        else:
+            show(self.console, results)
+        for result in failed:
+            self.console.failure(result.name, result.outcome, result.reason)
+        return code
+
+
+def each(
+    databases: Sequence[Database],
+    work: Callable[[Database], AnyResult],
+    otherwise: Callable[[Database, str, str, int], AnyResult],
+    *,
+    must_exist: bool = True,
+) -> list[AnyResult]:
+    """Do the work on every database; one that fails does not stop the others.
+
+    `otherwise` makes the result of a database that could not be worked on, from
+    an outcome ("failed" or "skipped"), a reason and an exit status.
+    """
+    results = []
+    for database in databases:
+        try:
+            if must_exist and (absent := absence(database)):
+                results.append(otherwise(database, "skipped", absent, 0))
+            else:
+                results.append(work(database))
+        except (KeeperError, OSError) as error:
+            trouble = as_keeper_error(error)
+            results.append(otherwise(database, "failed", trouble.full_text, trouble.exit_code))
+    return results
+
+
+def absence(database: Database) -> str | None:
+    """Why an optional database is skipped, or None when there is one to work on.
+
+    Raises:
+        KeeperError: the configuration names a database that is not there.
+    """
+    if database.unmatched:
+        reason = f"{database.path}: no file matches ({database.origin})"
+    elif not os.path.lexists(database.path):
+        reason = f"{database.path}: no such file"
+    else:
+        return None
+    if database.optional:
+        return reason
+    raise KeeperError(reason)
+
+
+def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that all share, and a `session` argument instead of them."""
+
+    @click.option(
+        "-c",
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The keeper.toml to use.",
+    )
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something went wrong.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more about each step.")
+    @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR set.")
+    @click.pass_context
+    @functools.wraps(function)
+    def wrapped(
+        context: click.Context,
+        /,
+        *,
+        config_file: Path | None,
+        as_json: bool,
+        quiet: bool,
+        verbose: bool,
+        no_color: bool,
+        **arguments: Any,
+    ) -> int:
+        console = Console(quiet=quiet, verbose=verbose, color=False if no_color else None)
+        session = Session(str(context.info_name), as_json, console, config_file)
+        try:
+            status: int = function(session, **arguments)
+        finally:
+            console.close()
+        return status
+
+    return wrapped
+
+
+def database_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command its `[DATABASE]...` argument."""
+    return click.argument("names", nargs=-1, metavar="[DATABASE]...")(function)

@@ -1,0 +1,1 @@
+"""Results as text: for a terminal, a log file or a program. Decides nothing."""

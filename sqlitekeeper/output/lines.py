@@ -1,0 +1,142 @@
+"""How each command's results look: a table on a terminal, one line for each in a log."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.wording import counted, size
+
+if TYPE_CHECKING:
+    from sqlitekeeper.backups.results import BackupResult
+    from sqlitekeeper.database.convert import ConvertResult
+    from sqlitekeeper.database.create import InitResult
+    from sqlitekeeper.database.vacuum import VacuumResult
+    from sqlitekeeper.state.report import ReportEntry
+
+
+def show_init(console: Console, results: "Sequence[InitResult]") -> None:
+    """What was created."""
+    for r in results:
+        if not r.exit_code:
+            settings = f"auto_vacuum {r.auto_vacuum}, journal_mode {r.journal_mode}"
+            console.line(f"{r.path}: {r.outcome}, {settings}, page_size {r.page_size}")
+            _remark(console, r.name, r.reason)
+
+
+def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
+    """What was converted."""
+    for r in results:
+        if r.outcome == "already":
+            console.line(f"{r.name}: auto_vacuum is {r.auto_vacuum_after} already, nothing to do")
+        elif not r.exit_code:
+            modes = f"{r.auto_vacuum_before} -> {r.auto_vacuum_after}"
+            sizes = f"{size(r.bytes_before)} -> {size(r.bytes_after)}"
+            console.line(
+                f"{r.name}: auto_vacuum {modes}, {sizes} in {r.seconds:.1f} s,"
+                " integrity ok, rows compared"
+            )
+            _remark(console, r.name, r.reason)
+
+
+def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
+    """What was freed."""
+    if console.is_terminal:
+        headings = ("database", "outcome", "freed", "free left", "size", "WAL", "longest lock")
+        console.table(
+            headings,
+            [
+                (
+                    r.name,
+                    r.outcome,
+                    f"{r.freed_pages:,} ({size(r.freed_bytes)})",
+                    f"{r.free_pages_left:,}",
+                    _change(r.bytes_before, r.bytes_after),
+                    _change(r.wal_bytes_before, r.wal_bytes_after),
+                    f"{r.longest_lock_ms:.1f} ms",
+                )
+                for r in results
+            ],
+        )
+    for r in results:
+        if r.exit_code:
+            continue
+        if r.outcome == "done" and not console.is_terminal:
+            console.line(
+                f"{r.name}: freed {counted(r.freed_pages, 'page')} ({size(r.freed_bytes)}),"
+                f" {r.free_pages_left:,} left; size {_change(r.bytes_before, r.bytes_after)},"
+                f" WAL {_change(r.wal_bytes_before, r.wal_bytes_after)},"
+                f" longest lock {r.longest_lock_ms:.1f} ms"
+            )
+        _remark(console, r.name, r.reason, "skipped: " if r.outcome == "skipped" else "")
+
+
+def show_report(console: Console, results: "Sequence[ReportEntry]") -> None:
+    """How large everything is."""
+    rows = [
+        (
+            r.name,
+            size(r.bytes),
+            f"{size(r.reclaimable_bytes)} ({r.reclaimable_percent:.0f} %)",
+            size(r.wal_bytes),
+            r.journal_mode or "",
+            r.auto_vacuum or "",
+        )
+        for r in results
+        if r.outcome == "done"
+    ]
+    headings = ("database", "size", "free", "WAL", "journal", "auto_vacuum")
+    if console.is_terminal:
+        console.table(headings, rows)
+    else:
+        for name, *cells in rows:
+            pairs = zip(headings[1:], cells, strict=True)
+            console.line(f"{name}: " + ", ".join(f"{head} {cell}" for head, cell in pairs))
+    for r in results:
+        if not r.exit_code:
+            _remark(console, r.name, r.reason)
+        for advice in r.advice:
+            _remark(console, r.name, advice)
+
+
+def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:
+    """What was shipped."""
+    if console.is_terminal:
+        console.table(
+            ("database", "outcome", "snapshot", "check", "tables", "rows", "seconds"),
+            [
+                (
+                    r.name,
+                    r.outcome,
+                    size(r.bytes),
+                    r.check or "",
+                    f"{len(r.tables):,}",
+                    f"{sum(r.tables.values()):,}",
+                    f"{r.seconds.snapshot + r.seconds.check + r.seconds.ship:.1f}",
+                )
+                for r in results
+            ],
+        )
+    for r in results:
+        if not r.exit_code:
+            _remark(console, r.name, r.reason)
+
+
+def show_backup_total(console: Console, results: "Sequence[BackupResult]", seconds: float) -> None:
+    """The last line of a backup run."""
+    counts = [
+        f"{sum(r.outcome == outcome for r in results)} {outcome}"
+        for outcome in ("shipped", "unchanged", "skipped", "failed")
+        if any(r.outcome == outcome for r in results)
+    ]
+    uploaded = sum(s.bytes for r in results for s in r.shipped if s.outcome == "uploaded")
+    total = counted(len(results), "database")
+    console.line(f"{total}: {', '.join(counts)}; {size(uploaded)} uploaded in {seconds:.1f} s")
+
+
+def _remark(console: Console, name: str, reason: str | None, prefix: str = "") -> None:
+    if reason:
+        console.line(f"{name}: {prefix}{reason}")
+
+
+def _change(before: int, after: int) -> str:
+    return size(after) if before == after else f"{size(before)} -> {size(after)}"
