@@ -1,0 +1,36 @@
+"""What the user asked for: keeper.toml and arguments as frozen values.
+
+Database files are looked at with stat alone: opening one here would drop the
+POSIX locks that the rest of the process holds on it.
+"""
+
+from sqlitekeeper.config.durations import parse_duration
+from sqlitekeeper.config.loading import read_config
+from sqlitekeeper.config.names import check_name, default_name
+from sqlitekeeper.config.paths import is_local, local_folder
+from sqlitekeeper.config.selection import refuse_claimed_names, select_databases
+from sqlitekeeper.config.settings import (
+    BackupSettings,
+    Config,
+    Database,
+    FileSet,
+    NotifySettings,
+    VacuumSettings,
+)
+
+__all__ = [
+    "BackupSettings",
+    "Config",
+    "Database",
+    "FileSet",
+    "NotifySettings",
+    "VacuumSettings",
+    "check_name",
+    "default_name",
+    "is_local",
+    "local_folder",
+    "parse_duration",
+    "read_config",
+    "refuse_claimed_names",
+    "select_databases",
+]

@@ -1,0 +1,161 @@
+"""From the `[[databases]]` of keeper.toml to the files they mean."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from sqlitekeeper.config import values
+from sqlitekeeper.config.names import check_name, default_name, fill
+from sqlitekeeper.config.paths import absolute, is_regular_file
+from sqlitekeeper.config.patterns import find_matches, is_pattern
+from sqlitekeeper.config.settings import COMMAND_LINE, Database
+from sqlitekeeper.config.spots import Spot
+from sqlitekeeper.config.wording import readable
+from sqlitekeeper.errors import ConfigError
+
+SIDECARS = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One `[[databases]]` table; `path` may be a pattern, `name` a template."""
+
+    path: str
+    name: str | None = None
+    exclude: tuple[str, ...] = ()
+    backup: bool = True
+    optional: bool = False
+
+
+_entry = values.record(
+    _Entry,
+    {
+        "path": values.home_expanded,
+        "name": values.text,
+        "exclude": values.listed(values.text),
+        "backup": values.flag,
+        "optional": values.flag,
+    },
+    required=("path",),
+)
+
+
+def databases(value: object, spot: Spot) -> tuple[Database, ...]:
+    """Every database that `[[databases]]` names, in its order, matches of a glob sorted.
+
+    Raises:
+        ConfigError: a bad entry, or two databases of one name or one file.
+    """
+    found = tuple(
+        database for entries in values.tables(_expanded)(value, spot) for database in entries
+    )
+    refuse_twins(found)
+    return found
+
+
+def refuse_twins(found: Iterable[Database]) -> None:
+    """Refuse two databases that share a file or a name.
+
+    Globs without a match are left out: they have neither.
+
+    Raises:
+        ConfigError: names both, and what to do.
+    """
+    by_file: dict[str, Database] = {}
+    by_name: dict[str, Database] = {}
+    for database in found:
+        if database.unmatched:
+            continue
+        twin = by_file.setdefault(os.path.realpath(database.path), database)
+        if twin is not database:
+            raise _same_file(twin, database)
+        twin = by_name.setdefault(database.name, database)
+        if twin is not database:
+            raise _same_name(twin, database)
+
+
+def _same_file(first: Database, second: Database) -> ConfigError:
+    return ConfigError(
+        f"{second.origin}: {readable(second.path)} is the same file as"
+        f" {readable(first.path)} of {first.origin}",
+        hint="leave one of them out; exclude = [...] keeps a file out of a glob",
+    )
+
+
+def _same_name(first: Database, second: Database) -> ConfigError:
+    if second.origin == COMMAND_LINE:
+        hint = 'list them in keeper.toml as [[databases]], each with its own name = "..."'
+    elif first.origin == second.origin:
+        hint = 'name = "{parent}" or "{parent}-{stem}" tells the matches of a glob apart'
+    else:
+        hint = 'give one of them another name: name = "..."'
+    return ConfigError(
+        f"{second.origin}: {readable(second.path)} has the name {second.name}, as has"
+        f" {readable(first.path)} of {first.origin}",
+        hint=hint,
+    )
+
+
+def _expanded(value: object, spot: Spot) -> tuple[Database, ...]:
+    entry = _entry(value, spot)
+    written = absolute(entry.path, spot.source.folder)
+    if entry.exclude and not is_pattern(entry.path):
+        raise spot.at("exclude").error("has no use beside a path without *, ? or [")
+    matches = [written]
+    if is_pattern(entry.path) and not is_regular_file(written):
+        matches = _matches(entry, spot.source.folder)
+    return tuple(
+        Database(
+            name=_name(entry.name, path, spot),
+            path=path,
+            backup=entry.backup,
+            optional=entry.optional,
+            origin=str(spot),
+            unmatched=not matches,
+        )
+        for path in matches or [written]
+    )
+
+
+def _matches(entry: _Entry, base: Path) -> list[Path]:
+    """The regular files that a pattern means, sorted, each file once.
+
+    A file that matches by its own path and through a symlink keeps its own path.
+    """
+    found = {absolute(path) for path in find_matches(entry.path, base) if is_regular_file(path)}
+    kept = [
+        (os.path.realpath(path), path)
+        for path in found
+        if not path.name.endswith(SIDECARS) and not _excluded(path, entry.exclude, base)
+    ]
+    by_file: dict[str, Path] = {}
+    for real, path in sorted(kept, key=lambda pair: (pair[0] != str(pair[1]), pair[1])):
+        by_file.setdefault(real, path)
+    return sorted(by_file.values())
+
+
+def _excluded(path: Path, exclude: tuple[str, ...], base: Path) -> bool:
+    ways = (path.name, str(path), os.path.relpath(path, base))
+    return any(fnmatchcase(way, pattern) for pattern in exclude for way in ways)
+
+
+def _name(template: str | None, path: Path, spot: Spot) -> str:
+    if template is None:
+        try:
+            return default_name(path)
+        except ConfigError as error:
+            raise spot.at("path").error(error.message, hint=error.hint) from None
+    fillers = {
+        "stem": lambda: path.stem,
+        "parent": lambda: path.parent.name,
+        "hostname": spot.source.hostname,
+    }
+    try:
+        name = fill(template, fillers)
+    except ValueError as error:
+        raise spot.at("name").error(str(error)) from None
+    if reason := check_name(name):
+        raise spot.at("name").error(f"{name!r} cannot be the name of {readable(path)}: {reason}")
+    return name

@@ -1,0 +1,86 @@
+"""keeper.toml as one table: which keys each section has, and what parses them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlitekeeper.config import values
+from sqlitekeeper.config.discovery import databases
+from sqlitekeeper.config.settings import BackupSettings, FileSet, NotifySettings, VacuumSettings
+from sqlitekeeper.config.spots import Source, Spot
+
+_KEEPS = tuple(field for field in BackupSettings.__slots__ if field.startswith("keep_"))
+
+_VACUUM: values.Keys = {
+    "pages": values.count(0),
+    "max_lock_ms": values.count(1),
+    "keep_free_pages": values.count(0),
+    "optimize": values.flag,
+}
+
+_BACKUP: values.Keys = {
+    "to": values.destinations,
+    "staging": values.path,
+    "check": values.choice("integrity", "quick", "none"),
+    "max_age": values.duration,
+    "prune": values.flag,
+    **{keep: values.count(0) for keep in _KEEPS},
+    "rclone_args": values.listed(values.text),
+}
+
+_FILES: values.Keys = {
+    "name": values.name,
+    "path": values.path,
+    "to": values.destination,
+    "exclude": values.listed(values.text),
+}
+
+_NOTIFY: values.Keys = {
+    "ping_url": values.url,
+    "on_failure": values.command,
+}
+
+
+def _backup(value: object, spot: Spot) -> BackupSettings:
+    found = values.read_table(value, spot, _BACKUP)
+    if "max_age" in found:
+        found["max_age_seconds"] = found.pop("max_age")
+    settings = BackupSettings(**found)
+    if settings.prune and not any(getattr(settings, keep) for keep in _KEEPS):
+        raise spot.error(
+            "every keep_* is 0, so that prune would delete all snapshots;"
+            " keep some, or set prune = false"
+        )
+    return settings
+
+
+def _files(value: object, spot: Spot) -> tuple[FileSet, ...]:
+    found = values.tables(values.record(FileSet, _FILES, required=("name", "path", "to")))(
+        value, spot
+    )
+    names = [files.name for files in found]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            first = spot.at(names.index(name)).key
+            raise spot.at(index).at("name").error(f"{name} is the name of {first} too")
+    return found
+
+
+_DOCUMENT: values.Keys = {
+    "state": values.path,
+    "rclone": values.program,
+    "databases": databases,
+    "vacuum": values.record(VacuumSettings, _VACUUM),
+    "backup": _backup,
+    "files": _files,
+    "notify": values.record(NotifySettings, _NOTIFY),
+}
+
+
+def parse_document(document: Mapping[str, object], source: Source) -> dict[str, Any]:
+    """Turn what tomllib read into arguments of Config; keys that are absent stay absent.
+
+    Raises:
+        ConfigError: the first thing that is wrong, with its file and key.
+    """
+    found: dict[str, Any] = values.read_table(document, Spot(source), _DOCUMENT)
+    return found

@@ -1,0 +1,87 @@
+"""The configuration as values: what every key of keeper.toml becomes, and its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database to work on.
+
+    `path` is absolute, its symlinks not resolved. `origin` says who named it.
+    `unmatched` marks a glob of the configuration without any match; `path`
+    then holds the pattern.
+    """
+
+    name: str
+    path: Path
+    backup: bool = True
+    optional: bool = False
+    origin: str = COMMAND_LINE
+    unmatched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumSettings:
+    """`[vacuum]`: how much a run frees, and how long it may hold the write lock."""
+
+    pages: int = 1000
+    max_lock_ms: int = 100
+    keep_free_pages: int = 0
+    optimize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """`[backup]`: where snapshots go, how they are checked and how long they stay.
+
+    `to` holds absolute local folders and rclone remotes.
+    """
+
+    to: tuple[str, ...] = ()
+    staging: Path = Path("/var/tmp")  # noqa: S108 - snapshots are made in a private folder below it
+    check: Literal["integrity", "quick", "none"] = "integrity"
+    max_age_seconds: float = 26 * 3600
+    prune: bool = True
+    keep_last: int = 1
+    keep_hourly: int = 0
+    keep_daily: int = 7
+    keep_weekly: int = 4
+    keep_monthly: int = 12
+    keep_yearly: int = 0
+    rclone_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileSet:
+    """One entry of `[[files]]`: a folder to sync beside the databases."""
+
+    name: str
+    path: Path
+    to: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """`[notify]`: whom to tell how a run went."""
+
+    ping_url: str | None = None
+    on_failure: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that keeper.toml says. `file` is the path as it was found, None without one."""
+
+    file: Path | None
+    state: Path
+    rclone: str | None = None
+    databases: tuple[Database, ...] = ()
+    vacuum: VacuumSettings = VacuumSettings()
+    backup: BackupSettings = BackupSettings()
+    files: tuple[FileSet, ...] = ()
+    notify: NotifySettings = NotifySettings()

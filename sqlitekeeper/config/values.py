@@ -1,0 +1,201 @@
+"""One parser for each kind of value in keeper.toml.
+
+A parser takes what tomllib read and the spot where it stands. It returns the
+value that the settings hold, or raises a ConfigError that names the spot.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from sqlitekeeper.config.durations import parse_duration
+from sqlitekeeper.config.names import check_name, fill
+from sqlitekeeper.config.paths import absolute, expand_home, local_folder
+from sqlitekeeper.config.spots import Spot
+from sqlitekeeper.config.wording import described, nearest
+from sqlitekeeper.errors import ConfigError
+
+T = TypeVar("T")
+Parser: TypeAlias = Callable[[object, Spot], T]
+Keys: TypeAlias = Mapping[str, Parser[Any]]
+
+_LARGEST_COUNT = 2**31 - 1
+
+
+def text(value: object, spot: Spot) -> str:
+    """A text with something in it."""
+    if not isinstance(value, str):
+        raise spot.error(f"must be a text in quotes, not {described(value)}")
+    if not value:
+        raise spot.error("must not be empty; leave the key out for its default")
+    if "\0" in value:
+        raise spot.error("must not contain a NUL character")
+    return value
+
+
+def flag(value: object, spot: Spot) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise spot.error(f"must be true or false, not {described(value)}")
+    return value
+
+
+def count(least: int) -> Parser[int]:
+    """A whole number from `least` on."""
+
+    def parse(value: object, spot: Spot) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise spot.error(f"must be a whole number, not {described(value)}")
+        if not least <= value <= _LARGEST_COUNT:
+            raise spot.error(f"must be from {least} to {_LARGEST_COUNT}, not {described(value)}")
+        return value
+
+    return parse
+
+
+def choice(*options: str) -> Parser[str]:
+    """One word of a few."""
+
+    def parse(value: object, spot: Spot) -> str:
+        if value not in options:
+            raise spot.error(f"must be one of {', '.join(options)}, not {described(value)}")
+        return str(value)
+
+    return parse
+
+
+def duration(value: object, spot: Spot) -> float:
+    """A duration such as "26h", in seconds."""
+    if not isinstance(value, str):
+        raise spot.error(f'must be a duration such as "26h", not {described(value)}')
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise spot.error(str(error)) from None
+
+
+def url(value: object, spot: Spot) -> str:
+    """An http or https address."""
+    from urllib.parse import urlsplit
+
+    address = text(value, spot)
+    try:
+        parts = urlsplit(address)
+        usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:
+        usable = False
+    if not usable or not address.isascii() or not address.isprintable() or " " in address:
+        raise spot.error(f"must be an http:// or https:// address, not {described(value)}")
+    return address
+
+
+def name(value: object, spot: Spot) -> str:
+    """A name as databases and file sets have it."""
+    words = text(value, spot)
+    if reason := check_name(words):
+        raise spot.error(f"{words!r} cannot be a name: {reason}")
+    return words
+
+
+def home_expanded(value: object, spot: Spot) -> str:
+    """A path as it was written, but for its `~`."""
+    written = text(value, spot)
+    try:
+        return expand_home(written, spot.source.environ)
+    except ConfigError as error:
+        raise spot.error(error.message) from None
+
+
+def path(value: object, spot: Spot) -> Path:
+    """A path, made absolute."""
+    return absolute(home_expanded(value, spot), spot.source.folder)
+
+
+def program(value: object, spot: Spot) -> str:
+    """A program: a path, made absolute, or a plain name to be looked up in PATH."""
+    written = home_expanded(value, spot)
+    return str(absolute(written, spot.source.folder)) if "/" in written else written
+
+
+def destination(value: object, spot: Spot) -> str:
+    """An rclone remote, or a local folder made absolute, with its {hostname} filled in."""
+    written = text(value, spot)
+    try:
+        filled = fill(written, {"hostname": spot.source.hostname})
+    except ValueError as error:
+        raise spot.error(str(error)) from None
+    try:
+        return local_folder(filled, spot.source.folder, spot.source.environ)
+    except ConfigError as error:
+        raise spot.error(error.message) from None
+
+
+def listed(item: Parser[T]) -> Parser[tuple[T, ...]]:
+    """A list, each item of it parsed by `item`."""
+
+    def parse(value: object, spot: Spot) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise spot.error(f"must be a list in [brackets], not {described(value)}")
+        return tuple(item(one, spot.at(index)) for index, one in enumerate(value))
+
+    return parse
+
+
+def command(value: object, spot: Spot) -> tuple[str, ...]:
+    """A program and its arguments."""
+    words = listed(text)(value, spot)
+    if not words:
+        raise spot.error("must name a program; leave the key out for none")
+    return (program(words[0], spot.at(0)), *words[1:])
+
+
+def destinations(value: object, spot: Spot) -> tuple[str, ...]:
+    """One destination or a list of them, none of them twice."""
+    if isinstance(value, str):
+        return (destination(value, spot),)
+    found = listed(destination)(value, spot)
+    if not found:
+        raise spot.error("must name a destination; leave the key out for none")
+    for index, to in enumerate(found):
+        if to in found[:index]:
+            raise spot.at(index).error(f"{described(to)} is in the list twice")
+    return found
+
+
+def read_table(value: object, spot: Spot, keys: Keys, required: tuple[str, ...] = ()) -> Any:
+    """The keys that a table has, each parsed, as a dict; the absent ones are left out.
+
+    Raises:
+        ConfigError: no table, a key that is unknown or missing, or a bad value.
+    """
+    if not isinstance(value, dict):
+        raise spot.error(f"must be a table, not {described(value)}")
+    for key in value:
+        if key not in keys:
+            guess = nearest(key, keys)
+            advice = f"did you mean {guess}?" if guess else f"valid keys: {', '.join(keys)}"
+            raise spot.at(key).error(f"unknown key; {advice}")
+    for key in required:
+        if key not in value:
+            raise spot.at(key).error("is missing")
+    return {key: keys[key](one, spot.at(key)) for key, one in value.items()}
+
+
+def record(build: Callable[..., T], keys: Keys, required: tuple[str, ...] = ()) -> Parser[T]:
+    """A table whose keys are the arguments of `build`."""
+
+    def parse(value: object, spot: Spot) -> T:
+        return build(**read_table(value, spot, keys, required))
+
+    return parse
+
+
+def tables(item: Parser[T]) -> Parser[tuple[T, ...]]:
+    """A `[[list]]` of tables."""
+
+    def parse(value: object, spot: Spot) -> tuple[T, ...]:
+        if isinstance(value, dict):
+            raise spot.error(f"must be a list of tables; write [[{spot.key}]]")
+        return listed(item)(value, spot)
+
+    return parse
