@@ -9,11 +9,9 @@ The main verbs, for use without the command line:
     print(measure(Path("app.sqlite3")).free_pages)
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # typing's own costs more time than all the rest of this module
 if TYPE_CHECKING:
     from sqlitekeeper.backups.run import BackupOptions, Job, back_up
     from sqlitekeeper.database.convert import convert, plan_conversion
@@ -53,6 +51,8 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

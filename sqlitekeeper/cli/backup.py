@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from sqlitekeeper import __version__
-from sqlitekeeper.backups.rclone import Rclone, find_rclone
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.results import BackupResult, BackupRun
 from sqlitekeeper.backups.run import BackupOptions, Job, back_up
 from sqlitekeeper.cli.memory import measured, remember

@@ -1,18 +1,23 @@
-"""What `keeper --version` says."""
+"""What `keeper --version` says; imports as little as it can."""
 
 import apsw
 
 from sqlitekeeper import __version__
+from sqlitekeeper.backups.rclone_program import find_rclone, version_of
+from sqlitekeeper.errors import KeeperError
 
 
 def version_text() -> str:
     """The versions of keeper, SQLite and, where it is found, rclone."""
-    from sqlitekeeper.backups.rclone import Rclone, find_rclone
-    from sqlitekeeper.errors import KeeperError
-
     try:
         program = find_rclone(None)
-        rclone = f"rclone {Rclone(program).version()} ({program})"
-    except KeeperError:
-        rclone = "rclone not found"
+        rclone = f"rclone {version_of(program, lambda: _ask(program))} ({program})"
+    except KeeperError as error:
+        rclone = error.message
     return f"keeper {__version__}, SQLite {apsw.sqlite_lib_version()}, {rclone}"
+
+
+def _ask(program: str) -> str:
+    from sqlitekeeper.backups.rclone import Rclone
+
+    return Rclone(program).version()
