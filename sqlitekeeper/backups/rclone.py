@@ -43,10 +43,10 @@ def ends_with_slash(to: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class CopyReport:
-    """What rclone says of an upload: which files it copied, and how it failed if it did."""
+class Report:
+    """What rclone says it did: with which paths it is done, and how it failed if it did."""
 
-    copied: frozenset[str]
+    done: frozenset[str]
     error: RcloneError | None
 
 
@@ -104,7 +104,6 @@ class Rclone:
             RcloneError: the destination could not be asked.
         """
         with _list_of(paths) as option:
-            # --no-traverse makes rclone ask for each file instead of listing folders.
             return self._listing(to, "--no-traverse", *option, *(["--hash"] if hashes else []))
 
     def copy(
@@ -115,12 +114,50 @@ class Rclone:
         *,
         bucket_exists: bool,
         progress: Callable[[int], None] = lambda done: None,
-    ) -> "CopyReport":
+    ) -> Report:
         """Upload `paths` below `folder`, without looking at what is there.
 
         `progress` gets the bytes done so far, about once a second. rclone's
         word is not taken for it: ask with `confirm` what has arrived.
         """
+        # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
+        options = ["--s3-no-check-bucket"] if bucket_exists else []
+        return self._transfer(str(folder), ends_with_slash(to), paths, options, progress)
+
+    def fetch(
+        self,
+        to: str,
+        paths: Iterable[str],
+        folder: Path,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Report:
+        """Download `paths` of a destination into `folder`; look there for what has arrived."""
+        return self._transfer(ends_with_slash(to), str(folder), paths, [], progress)
+
+    def delete(self, to: str, paths: Iterable[str]) -> Report:
+        """Delete `paths` of a destination, in one run; on B2 that only hides them."""
+        return self._work("delete", paths, [ends_with_slash(to)], "Deleted")
+
+    def _transfer(
+        self,
+        source: str,
+        target: str,
+        paths: Iterable[str],
+        options: list[str],
+        progress: Callable[[int], None],
+    ) -> Report:
+        arguments = ["--no-check-dest", "--stats", "1s", *options, source, target]
+        return self._work("copy", paths, arguments, "Copied", progress)
+
+    def _work(
+        self,
+        command: str,
+        paths: Iterable[str],
+        arguments: list[str],
+        done_word: str,
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Report:
+        """Run a command on listed paths; only those that its log names are done if it fails."""
         wanted = frozenset(paths)
         said: set[str] = set()
 
@@ -128,19 +165,17 @@ class Rclone:
             stats = entry.get("stats")
             if isinstance(stats, dict) and isinstance(stats.get("bytes"), int):
                 progress(stats["bytes"])
-            if "Copied" in str(entry.get("msg")):
+            if done_word in str(entry.get("msg")):
                 said.add(str(entry.get("object")))
 
         with _list_of(sorted(wanted)) as option:
-            command = [self.program, "copy", *self.extra, "--no-check-dest", "--no-traverse"]
-            command += [*option, "--verbose", "--stats", "1s"]
-            if bucket_exists:
-                command.append("--s3-no-check-bucket")
+            # --no-traverse makes rclone ask for each file instead of listing folders.
+            general = [self.program, command, *self.extra, "--no-traverse", *option, "--verbose"]
             try:
-                self._run([*command, str(folder), ends_with_slash(to)], watch)
+                self._run([*general, *arguments], watch)
             except RcloneError as error:
-                return CopyReport(wanted & said, error)
-        return CopyReport(wanted, None)
+                return Report(wanted & said, error)
+        return Report(wanted, None)
 
     def _listing(self, to: str, *options: str) -> dict[str, RemoteObject]:
         command = [self.program, "lsjson", *self.extra, "--recursive", "--files-only"]

@@ -130,7 +130,7 @@ class Shipper:
         )
         if report.error is None:
             return {}
-        return {path: report.error.full_text for path in paths if path not in report.copied}
+        return {path: report.error.full_text for path in paths if path not in report.done}
 
 
 def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
