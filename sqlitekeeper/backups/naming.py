@@ -1,9 +1,31 @@
-"""The names of things at a destination: `<name>/<name>-20261123T030000Z.sqlite3`."""
+"""The names of things at a destination: `<name>/<name>-20261123T030000Z.sqlite3`.
 
+Names that come from a listing are somebody else's input: what does not follow
+the pattern exactly is not keeper's and is left alone.
+"""
+
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 LATEST = "latest.json"
+
+_OBJECT = re.compile(
+    r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T\d{6}Z)"
+    r"\.(?P<kind>sqlite3|json|proven\.json|failed\.json)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """What the path of an object says: a snapshot, its manifest, or a mark that a drill left."""
+
+    database: str
+    taken_at: datetime
+    kind: str
 
 
 def snapshot_object(database: str, taken_at: datetime) -> str:
@@ -17,6 +39,23 @@ def manifest_object(snapshot: str) -> str:
     return snapshot.removesuffix(".sqlite3") + ".json"
 
 
+def mark_object(snapshot: str, mark: Literal["proven", "failed"]) -> str:
+    """The path of the mark that a drill leaves beside a snapshot."""
+    return f"{snapshot.removesuffix('.sqlite3')}.{mark}.json"
+
+
 def latest_object(database: str) -> str:
     """The path of the copy of a database's newest manifest."""
     return f"{database}/{LATEST}"
+
+
+def parse_object(path: str) -> ObjectName | None:
+    """Read the path of an object below a destination; None where it is not keeper's."""
+    match = _OBJECT.fullmatch(path)
+    if match is None or match["name"][0] in ".-":
+        return None
+    try:
+        taken_at = datetime.strptime(match["stamp"], TIME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return ObjectName(match["name"], taken_at, match["kind"])

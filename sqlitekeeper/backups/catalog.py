@@ -1,0 +1,81 @@
+"""Which snapshots a destination holds, from its listing alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlitekeeper.backups.naming import latest_object, parse_object
+from sqlitekeeper.backups.rclone import RemoteObject
+
+Mark = Literal["proven", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot with its manifest; `mark` is what the last drill of it left."""
+
+    database: str
+    to: str
+    object: str
+    taken_at: datetime
+    bytes: int
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseShelf:
+    """What a destination holds of one database; snapshots newest first.
+
+    `orphans` are objects of keeper's naming without a counterpart: a snapshot
+    whose manifest never came, or a manifest or mark whose snapshot is gone.
+    """
+
+    database: str
+    snapshots: tuple[Snapshot, ...]
+    orphans: tuple[RemoteObject, ...]
+    latest: RemoteObject | None
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The youngest snapshot, or None."""
+        return self.snapshots[0] if self.snapshots else None
+
+
+def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseShelf]:
+    """Sort the listing of a destination by database; what is not keeper's is left out."""
+    found: dict[str, dict[datetime, dict[str, RemoteObject]]] = defaultdict(dict)
+    latest: dict[str, RemoteObject] = {}
+    for item in objects:
+        name = parse_object(item.path)
+        if name is not None:
+            found[name.database].setdefault(name.taken_at, {})[name.kind] = item
+        else:
+            folder, _, _ = item.path.partition("/")
+            if item.path == latest_object(folder):
+                latest[folder] = item
+    return {
+        database: _shelf(to, database, found.get(database, {}), latest.get(database))
+        for database in sorted(found.keys() | latest.keys())
+    }
+
+
+def _shelf(
+    to: str,
+    database: str,
+    by_time: dict[datetime, dict[str, RemoteObject]],
+    latest: RemoteObject | None,
+) -> DatabaseShelf:
+    snapshots, orphans = [], []
+    for taken_at in sorted(by_time, reverse=True):
+        kinds = by_time[taken_at]
+        if "sqlite3" in kinds and "json" in kinds:
+            item = kinds["sqlite3"]
+            mark: Mark | None = (
+                "failed" if "failed.json" in kinds else "proven" if "proven.json" in kinds else None
+            )
+            snapshots.append(Snapshot(database, to, item.path, taken_at, item.bytes, mark))
+        else:
+            orphans += kinds.values()
+    return DatabaseShelf(database, tuple(snapshots), tuple(orphans), latest)

@@ -1,0 +1,106 @@
+"""Reading a manifest from a destination, where anyone may have written it."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlitekeeper.backups.manifest import FORMAT
+from sqlitekeeper.backups.naming import parse_object
+from sqlitekeeper.errors import KeeperError
+
+# A manifest names every table: 2,000 of them take a tenth of this.
+MAX_MANIFEST_BYTES = 4 * 2**20
+
+
+class ManifestError(KeeperError):
+    """A manifest cannot be used: not readable, not complete, or of a newer format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest whose every value has been looked at. Sizes in bytes."""
+
+    database: str
+    host: str
+    taken_at: datetime
+    confirmed_at: datetime | None
+    object: str
+    bytes: int
+    sha256: str
+    journal_mode: str
+    tables: dict[str, int]
+    foreign_key_violations: int | None
+    raw: dict[str, Any]
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest; `where` names it in errors.
+
+    Raises:
+        ManifestError: whatever is wrong with it, on one line.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{where}: {len(data)} bytes are too many for a manifest")
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ManifestError(f"{where}: is not JSON") from None
+    if not isinstance(raw, dict):
+        raise ManifestError(f"{where}: is not a manifest")
+    version = raw.get("format")
+    if version != FORMAT or isinstance(version, bool):
+        newer = isinstance(version, int) and version > FORMAT
+        raise ManifestError(
+            f"{where}: manifest of format {version!r}, this keeper reads format {FORMAT}",
+            hint="upgrade keeper" if newer else None,
+        )
+    try:
+        return _typed(raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
+
+
+def _typed(raw: dict[str, Any]) -> Manifest:
+    database, snapshot = _text(raw["database"]), raw["snapshot"]
+    key = _text(snapshot["object"])
+    name = parse_object(key)
+    if name is None or name.database != database or name.kind != "sqlite3":
+        raise ValueError(f"{key!r} is no snapshot of {database!r}")
+    sha256 = _text(snapshot["sha256"])
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise ValueError("sha256 is not 64 hexadecimal digits")
+    violations = raw["checks"]["foreign_key_violations"]
+    confirmed_at = raw.get("confirmed_at")
+    return Manifest(
+        database=database,
+        host=_text(raw["host"]),
+        taken_at=_time(raw["taken_at"]),
+        confirmed_at=None if confirmed_at is None else _time(confirmed_at),
+        object=key,
+        bytes=_count(snapshot["bytes"]),
+        sha256=sha256,
+        journal_mode=_text(raw["source"]["journal_mode"]),
+        tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
+        foreign_key_violations=None if violations is None else _count(violations),
+        raw=raw,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is not a text")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r:.60} is not a count")
+    return value
+
+
+def _time(value: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return moment.astimezone(UTC)
