@@ -67,7 +67,8 @@ def _shelf(
     by_time: dict[datetime, dict[str, RemoteObject]],
     latest: RemoteObject | None,
 ) -> DatabaseShelf:
-    snapshots, orphans = [], []
+    snapshots: list[Snapshot] = []
+    orphans: list[RemoteObject] = []
     for taken_at in sorted(by_time, reverse=True):
         kinds = by_time[taken_at]
         if "sqlite3" in kinds and "json" in kinds:

@@ -57,7 +57,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         )
     try:
         return _typed(raw)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
 
 
