@@ -43,6 +43,10 @@ class BusyError(KeeperError):
     """The application held a database lock for longer than keeper waits."""
 
 
+class NotADatabaseError(KeeperError):
+    """The file is something else than an SQLite database, or an encrypted one."""
+
+
 class ReadOnlyError(KeeperError):
     """The file, or the file system it lies on, cannot be written."""
 

@@ -1,5 +1,6 @@
 """Which processes hold a database, as far as the system tells (Linux: /proc)."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,3 +66,38 @@ def _program(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def openers(paths: list[Path]) -> list[Process]:
+    """Other processes that have one of these files open (Linux: /proc/*/fd).
+
+    Only root sees the processes of other users.
+    """
+    wanted = set()
+    for path in paths:
+        try:
+            facts = path.stat()
+        except OSError:
+            continue
+        wanted.add((facts.st_dev, facts.st_ino))
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        if wanted and pid != os.getpid() and not wanted.isdisjoint(_open_files(entry)):
+            found.append(Process(pid, _program(pid)))
+    return sorted(found, key=lambda process: process.pid)
+
+
+def _open_files(process: Path) -> set[tuple[int, int]]:
+    """Device and inode of every file that a process has open."""
+    files: set[tuple[int, int]] = set()
+    try:
+        descriptors = list((process / "fd").iterdir())
+    except OSError:
+        return files
+    for descriptor in descriptors:
+        # Through the link, wherever it leads; it may be closed by now.
+        with contextlib.suppress(OSError):
+            facts = descriptor.stat()
+            files.add((facts.st_dev, facts.st_ino))
+    return files

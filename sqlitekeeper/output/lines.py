@@ -1,5 +1,6 @@
 """How each command's results look: a table on a terminal, one line for each in a log."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted, size
 
 if TYPE_CHECKING:
+    from sqlitekeeper.backups.restore import RestoreResult
     from sqlitekeeper.backups.results import BackupResult
     from sqlitekeeper.database.convert import ConvertResult
     from sqlitekeeper.database.create import InitResult
@@ -131,6 +133,20 @@ def show_backup_total(console: Console, results: "Sequence[BackupResult]", secon
     uploaded = sum(s.bytes for r in results for s in r.shipped if s.outcome == "uploaded")
     total = counted(len(results), "database")
     console.line(f"{total}: {', '.join(counts)}; {size(uploaded)} uploaded in {seconds:.1f} s")
+
+
+def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:
+    """What was restored, and how to undo it."""
+    for r in results:
+        if r.exit_code:
+            continue
+        what = r.object or "what was set aside before"
+        console.line(f"{r.name}: restored {what} to {r.path}")
+        if r.set_aside:
+            console.line(f"{r.name}: the database before is kept as {r.set_aside[0]}")
+            console.line(
+                f"{r.name}: to bring it back: keeper restore {shlex.quote(str(r.path))} --undo"
+            )
 
 
 def _remark(console: Console, name: str, reason: str | None, prefix: str = "") -> None:

@@ -1,0 +1,219 @@
+"""Bringing a snapshot back: download, prove, dress, and only then put it in place."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper import wording
+from sqlitekeeper.backups.catalog import Snapshot
+from sqlitekeeper.backups.checking import check_snapshot, sha256_of
+from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.backups.papers import fetch_manifests
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.staging import remove_litter, staging_folder
+from sqlitekeeper.backups.untrusted import Manifest
+from sqlitekeeper.database.connection import open_database, sqlite_errors
+from sqlitekeeper.database.exclusive import refuse_if_open
+from sqlitekeeper.database.files import free_bytes
+from sqlitekeeper.database.placing import dress, place, undo
+from sqlitekeeper.errors import CheckError, KeeperError
+from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+
+# For the file system's own bookkeeping.
+SPARE_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What a restore did; `set_aside` holds the old database, when there was one."""
+
+    name: str
+    path: Path
+    outcome: Literal["restored", "failed"]
+    object: str | None = None
+    sha256: str | None = None
+    set_aside: tuple[Path, ...] = ()
+    reason: str | None = None
+    exit_code: int = 0
+
+
+def refuse_target(target: Path, replace: bool) -> None:
+    """Say early, before anything is downloaded, why a file cannot be put there.
+
+    Raises:
+        KeeperError: the folder is missing, or there is a file and `replace` is not set.
+        BusyError: a process has the file open.
+    """
+    if not target.parent.is_dir():
+        raise KeeperError(
+            f"{target}: the folder {target.parent} does not exist",
+            hint=f"create it first: mkdir -p {target.parent}",
+        )
+    if target.is_dir():
+        raise KeeperError(f"{target}: is a folder")
+    if target.exists():
+        if not replace:
+            raise KeeperError(
+                f"{target}: exists already, left as it is",
+                hint="--replace sets it aside first; --to PATH restores elsewhere",
+            )
+        refuse_if_open(target)
+
+
+def restore(
+    candidates: Sequence[tuple[Destination, Snapshot]],
+    target: Path,
+    rclone: Rclone,
+    clock: Callable[[], datetime],
+    listen: Listener = ignore,
+) -> RestoreResult:
+    """Restore the same snapshot from the first destination whose copy proves sound.
+
+    Raises:
+        CheckError: no copy is what its manifest says.
+        BusyError: somebody has the database open.
+        KeeperError: there is no room, or a copy could not be fetched.
+    """
+    _tell_of_litter(target, listen)
+    with staging_folder(target.parent) as workshop:
+        errors: list[KeeperError] = []
+        for destination, snapshot in candidates:
+            try:
+                file, sha256, wal = _fetch(destination, snapshot, target, rclone, workshop, listen)
+            except KeeperError as error:
+                errors.append(error)
+                listen(Note(snapshot.database, error.full_text, Level.WARNING))
+                continue
+            if wal:
+                _set_wal_mode(file)
+            dress(file, target)
+            set_aside = place(file, target, clock(), workshop)
+            return RestoreResult(
+                snapshot.database, target, "restored", snapshot.object, sha256, set_aside
+            )
+    raise errors[-1]
+
+
+def undo_restore(
+    name: str, target: Path, clock: Callable[[], datetime], listen: Listener = ignore
+) -> RestoreResult:
+    """Bring back what the last restore set aside.
+
+    Raises:
+        KeeperError: nothing was set aside, or there is no room for a copy.
+        BusyError: somebody has the database open.
+    """
+    _tell_of_litter(target, listen)
+    with staging_folder(target.parent) as workshop:
+        source, set_aside = undo(target, clock(), workshop)
+    listen(Note(name, f"brought back {source.name}"))
+    return RestoreResult(name, target, "restored", set_aside=set_aside)
+
+
+def _tell_of_litter(target: Path, listen: Listener) -> None:
+    for litter in remove_litter(target.parent):
+        text = f"removed {litter}, left by a restore that was killed; {target} was not half-written"
+        listen(Note("", text))
+
+
+def _fetch(
+    destination: Destination,
+    snapshot: Snapshot,
+    target: Path,
+    rclone: Rclone,
+    workshop: Path,
+    listen: Listener,
+) -> tuple[Path, str, bool]:
+    """Download a snapshot and prove it: its file, its sha256, and whether it was in WAL mode."""
+    need, free = snapshot.bytes + SPARE_BYTES, free_bytes(workshop)
+    if need > free:
+        raise KeeperError(
+            f"{target}: the snapshot needs {wording.size(need)} in {target.parent},"
+            f" which has {wording.size(free)}"
+        )
+    manifest = fetch_manifest(rclone, destination, snapshot)
+    file = fetch_snapshot(rclone, destination.to, snapshot, workshop, listen)
+    sha256 = sha256_of(file)
+    prove(file, sha256, manifest, snapshot)
+    said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
+    listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
+    return file, sha256, manifest is not None and manifest.journal_mode == "wal"
+
+
+def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot) -> Manifest | None:
+    """The manifest of a snapshot; None where the destination has none.
+
+    Raises:
+        ManifestError: it cannot be used.
+        RcloneError: it could not be fetched.
+    """
+    key = manifest_object(snapshot.object)
+    item = (destination.listing or {}).get(key)
+    if item is None:
+        return None
+    manifest = fetch_manifests(rclone, destination.to, [item])[key]
+    if isinstance(manifest, KeeperError):
+        raise manifest
+    return manifest
+
+
+def fetch_snapshot(
+    rclone: Rclone, to: str, snapshot: Snapshot, folder: Path, listen: Listener = ignore
+) -> Path:
+    """Download a snapshot into a private folder.
+
+    Raises:
+        RcloneError: it did not come.
+        CheckError: rclone reported no error, and it is not there.
+    """
+    name, total = snapshot.database, snapshot.bytes
+    report = rclone.fetch(
+        to,
+        [snapshot.object],
+        folder,
+        lambda done: listen(Tick(name, "download", done, total)),
+    )
+    file = folder / snapshot.object
+    if report.error:
+        raise report.error
+    if not file.is_file() or file.is_symlink():
+        raise CheckError(f"{to}/{snapshot.object}: rclone reported no error, but it did not come")
+    return file
+
+
+def prove(file: Path, sha256: str, manifest: Manifest | None, snapshot: Snapshot) -> None:
+    """Compare a downloaded snapshot with its manifest, and check it; without one only check it.
+
+    Raises:
+        CheckError: what is not as it should be.
+    """
+    if manifest is None:
+        check_snapshot(file, sha256, "integrity")
+        return
+    if manifest.object != snapshot.object:
+        raise CheckError(f"{snapshot.object}: its manifest belongs to {manifest.object}")
+    size = file.stat().st_size
+    if size != manifest.bytes:
+        raise CheckError(f"{snapshot.object}: {size} bytes, its manifest says {manifest.bytes}")
+    if sha256 != manifest.sha256:
+        raise CheckError(f"{snapshot.object}: its sha256 is not what its manifest says")
+    checked = check_snapshot(file, sha256, "integrity")
+    if checked.tables != manifest.tables:
+        different = sorted(
+            table
+            for table in checked.tables.keys() | manifest.tables.keys()
+            if checked.tables.get(table) != manifest.tables.get(table)
+        )
+        raise CheckError(
+            f"{snapshot.object}: row counts are not what its manifest says: {', '.join(different)}"
+        )
+
+
+def _set_wal_mode(file: Path) -> None:
+    """WAL mode as the source had it; a snapshot is always in rollback-journal mode."""
+    with sqlite_errors(file), open_database(file, write=True) as connection:
+        if connection.pragma("journal_mode", "wal") != "wal":
+            raise KeeperError(f"{file}: WAL mode could not be set")

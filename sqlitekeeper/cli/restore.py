@@ -1,0 +1,169 @@
+"""`keeper restore`: bring a snapshot back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sqlitekeeper.backups.catalog import Snapshot, read_shelves
+from sqlitekeeper.backups.choice import choose
+from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.naming import parse_object
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.restore import RestoreResult, refuse_target, restore, undo_restore
+from sqlitekeeper.cli.destinations import chosen, make_rclone
+from sqlitekeeper.cli.session import Session, common_options
+from sqlitekeeper.config import Config, select_databases
+from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
+from sqlitekeeper.output.lines import show_restore
+from sqlitekeeper.state.locks import database_lock
+
+HELP = """Bring a snapshot back, proven before it is put in place.
+
+DATABASE is a configured name, a path, or any name found at the destination.
+The snapshot is downloaded beside the target, compared with its manifest
+(sha256, integrity, row counts), given WAL mode, owner and mode, and then put
+in place in one step. An existing database needs --replace and must not be
+open; it is set aside with all its transactions, and --undo brings it back.
+
+\b
+  keeper restore production --at 2026-11-23 --to /tmp/look.sqlite3
+"""
+
+
+@click.command("restore", help=HELP)
+@click.argument("name", metavar="DATABASE")
+@click.option(
+    "--at",
+    default="latest",
+    show_default=True,
+    metavar="latest|TIME|OBJECT",
+    help="The newest, the newest not after a time (UTC unless it says otherwise),"
+    " or an object's name.",
+)
+@click.option("--to", "to", metavar="PATH", help="Restore to this file, or into this folder.")
+@click.option("--replace", is_flag=True, help="Set an existing database aside first.")
+@click.option("--undo", is_flag=True, help="Bring back what the last restore set aside.")
+@click.option(
+    "--from",
+    "froms",
+    multiple=True,
+    metavar="REMOTE",
+    help="Where the snapshots are; otherwise backup.to of the configuration.",
+)
+@click.option(
+    "--no-manifest",
+    is_flag=True,
+    help="Also take a snapshot without a manifest; only its integrity is checked.",
+)
+@common_options
+def command(
+    session: Session,
+    name: str,
+    at: str,
+    to: str | None,
+    replace: bool,
+    undo: bool,
+    froms: tuple[str, ...],
+    no_manifest: bool,
+) -> int:
+    """Find the target and the snapshot, and restore the one to the other."""
+    config = session.config()
+    database, target = _meant(config, name, to)
+    clock = partial(datetime.now, UTC)
+
+    def work() -> RestoreResult:
+        if undo:
+            with database_lock(config.state, target, wait_seconds=60):
+                return undo_restore(database, target, clock, session.listen)
+        refuse_target(target, replace)
+        rclone = make_rclone(session, config)
+        candidates = _candidates(chosen(config, froms), database, at, rclone, no_manifest)
+        with database_lock(config.state, target, wait_seconds=60):
+            return restore(candidates, target, rclone, clock, session.listen)
+
+    try:
+        result = work()
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        result = RestoreResult(
+            database, target, "failed", reason=trouble.full_text, exit_code=trouble.exit_code
+        )
+    return session.finish(
+        [result],
+        show_restore,
+        database=result.name,
+        object=result.object,
+        path=str(result.path),
+        set_aside=[str(path) for path in result.set_aside],
+        sha256=result.sha256,
+        outcome=result.outcome,
+    )
+
+
+def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
+    """The name at the destination, and the file to restore to.
+
+    Raises:
+        ConfigError: nothing says where to restore to.
+    """
+    known = next((d for d in config.databases if d.name == argument), None)
+    if known is None and ("/" in argument or Path(argument).is_file()):
+        (known,) = select_databases(config, [argument])
+    name = known.name if known else argument
+    if to is None:
+        if known is None or known.unmatched:
+            raise ConfigError(
+                f"{argument}: no configured database, so nothing says where to restore it to",
+                hint=f"add --to PATH; if it is a file's name, write ./{argument}",
+            )
+        return name, _real(known.path)
+    target = Path(to).expanduser()
+    if to.endswith("/") or target.is_dir():
+        target /= known.path.name if known else f"{argument}.sqlite3"
+    return name, _real(target)
+
+
+def _real(path: Path) -> Path:
+    """Where SQLite would keep the file and its sidecars: links are followed."""
+    return path.resolve()
+
+
+def _candidates(
+    destinations: Sequence[str], database: str, at: str, rclone: Rclone, no_manifest: bool
+) -> list[tuple[Destination, Snapshot]]:
+    """The chosen snapshot, at each destination that has it.
+
+    Raises:
+        KeeperError: no destination answers, or none has such a snapshot.
+    """
+    looked = [look(rclone, to) for to in destinations]
+    errors = [destination.error for destination in looked if destination.error]
+    found = [
+        (destination, snapshot)
+        for destination in looked
+        for snapshot in _snapshots(destination, database, no_manifest)
+    ]
+    if not found and errors:
+        raise errors[0]
+    if not found:
+        raise KeeperError(
+            f"{database}: no snapshot at {', '.join(destinations)}",
+            hint="keeper snapshots --from REMOTE shows what is there",
+        )
+    wanted = choose([snapshot for _, snapshot in found], at)
+    return [pair for pair in found if pair[1].object == wanted.object]
+
+
+def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:
+    shelf = read_shelves(destination.to, (destination.listing or {}).values()).get(database)
+    if shelf is None:
+        return []
+    bare = []
+    for item in shelf.orphans if no_manifest else ():
+        name = parse_object(item.path)
+        if name and name.kind == "sqlite3":
+            bare.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
+    return [*shelf.snapshots, *bare]

@@ -1,0 +1,60 @@
+"""Making sure that nobody has a database open, before its file is replaced.
+
+SQLite is not asked: opening a database recovers its journal, and a file that
+is about to be set aside should stay exactly as it is.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlitekeeper.database.files import SIDECARS, sidecar
+from sqlitekeeper.database.holders import openers
+from sqlitekeeper.errors import BusyError, KeeperError
+
+# The bytes that SQLite locks: pending, reserved, and 510 shared ones
+# (https://sqlite.org/src/file/src/os.h). Every connection to a WAL database
+# holds a lock on the shared bytes for as long as it is open.
+PENDING_BYTE = 0x40000000
+LOCK_BYTES = 2 + 510
+
+HINT = "stop the application first; a database must not be replaced under it"
+
+
+def refuse_if_open(path: Path) -> None:
+    """Refuse a database that a process of this host has open.
+
+    Raises:
+        BusyError: names the processes, as far as this user may see them.
+    """
+    users = openers([path, *(sidecar(path, suffix) for suffix in SIDECARS)])
+    if users:
+        raise BusyError(f"{path}: is open in {', '.join(map(str, users))}", hint=HINT)
+
+
+@contextmanager
+def exclusive_file(path: Path) -> Iterator[int]:
+    """Keep every SQLite connection out of a database file.
+
+    This process must have no connection to it, and must not open it again:
+    closing any descriptor of a file drops all of this process's locks on it.
+    Gives the descriptor that holds the lock.
+
+    Raises:
+        BusyError: somebody holds a lock on it.
+        KeeperError: it cannot be opened for writing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise KeeperError(f"{path}: cannot be locked ({error.strerror})") from None
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_BYTES, PENDING_BYTE)
+        except (BlockingIOError, PermissionError):
+            raise BusyError(f"{path}: another process has it open", hint=HINT) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
