@@ -2,11 +2,15 @@
 
 import json
 import os
+import pty
+import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +35,7 @@ def private_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     monkeypatch.setenv("KEEPER_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("RCLONE_CONFIG", str(home / "rclone.conf"))
 
@@ -81,6 +86,45 @@ def keeper(tmp_path: Path) -> Keeper:
     return run
 
 
+@dataclass(frozen=True)
+class Running:
+    """A keeper command that goes on in the background."""
+
+    process: subprocess.Popen[str]
+
+    def end(self, number: int | None = None) -> Outcome:
+        """Wait for its end, after sending it a signal if one is given."""
+        if number is not None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=WAIT_SECONDS)
+        assert "Traceback" not in err, err
+        return Outcome(self.process.returncode, out, err)
+
+
+StartKeeper = Callable[..., Running]
+
+
+@pytest.fixture
+def start_keeper(tmp_path: Path) -> Iterator[StartKeeper]:
+    """Start the keeper command in tmp_path and do not wait for it; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(*arguments: object) -> Running:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sqlitekeeper", *map(str, arguments)],
+                cwd=tmp_path,
+                env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(_finish, process)
+            return Running(process)
+
+        yield start
+
+
 @dataclass
 class Companion:
     """A process that works on a database beside keeper."""
@@ -99,8 +143,11 @@ class Companion:
         return out.strip()
 
 
+Beside = Callable[[str, Path], Companion]
+
+
 @pytest.fixture
-def beside() -> Iterator[Callable[[str, Path], Companion]]:
+def beside() -> Iterator[Beside]:
     """Start a companion ("write", "read", "lock", "idle") on a database; it ends with the test."""
     with ExitStack() as stack:
 
@@ -207,6 +254,87 @@ def any_rclone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     return program
 
 
+@pytest.fixture
+def staging(tmp_path: Path) -> Path:
+    """An empty folder for snapshots to be made in."""
+    folder = tmp_path / "staging"
+    folder.mkdir()
+    return folder
+
+
+BackupConfig = Callable[..., Path]
+
+
+@pytest.fixture
+def backup_config(tmp_path: Path, staging: Path) -> BackupConfig:
+    """Write the keeper.toml that keeper finds in tmp_path: `[[databases]]` tables and `[backup]`.
+
+    A database is a path, or a table as a dict.
+    """
+
+    def write(*databases: Path | dict[str, object], **backup: object) -> Path:
+        lines = []
+        for one in databases:
+            table = one if isinstance(one, dict) else {"path": one}
+            lines += ["[[databases]]", *_toml(table)]
+        lines += ["[backup]", *_toml({"staging": staging} | backup)]
+        file = tmp_path / "keeper.toml"
+        file.write_text("\n".join(lines) + "\n")
+        return file
+
+    return write
+
+
+def _toml(table: dict[str, object]) -> list[str]:
+    return [f"{key} = {json.dumps(value, default=str)}" for key, value in table.items()]
+
+
+WrapRclone = Callable[..., Path]
+
+
+@pytest.fixture
+def wrap_rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrapRclone:
+    """Put a shell script in front of rclone, as an rclone that misbehaves.
+
+    `wrap(copy="exit 9")` replaces `rclone copy`; whatever falls through goes to
+    the real program, which is also "$real".
+    """
+
+    def wrap(**cases: str) -> Path:
+        script = tmp_path / "wrapped-rclone"
+        real = Path(sys.executable).with_name("rclone")
+        arms = "".join(f"{name})\n{body}\n;;\n" for name, body in cases.items())
+        script.write_text(
+            f'#!/bin/sh\nreal="{real}"\ncase "$1" in\n{arms}esac\nexec "$real" "$@"\n'
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("KEEPER_RCLONE", str(script))
+        return script
+
+    return wrap
+
+
+@pytest.fixture
+def stalled_upload(tmp_path: Path, wrap_rclone: WrapRclone) -> Iterator[Path]:
+    """An rclone whose uploads hang; the path of the file that then holds its process id."""
+    pid_file = tmp_path / "stalled.pid"
+    wrap_rclone(
+        copy=f'echo $$ > "{pid_file}.new"; mv "{pid_file}.new" "{pid_file}"; exec sleep 600'
+    )
+    yield pid_file
+    if pid_file.exists() and is_running(int(pid_file.read_text())):
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended (a zombie has)."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
 @dataclass(frozen=True)
 class S3:
     """A real S3 endpoint: `to` is a bucket for rclone, `folder` holds its objects as files."""
@@ -219,6 +347,10 @@ class S3:
         """The API calls so far, such as "CREATE OBJECT", in their order."""
         pattern = r"(LIST BUCKET|CREATE BUCKET|CREATE OBJECT|HEAD OBJECT|GET OBJECT|DELETE \w+)"
         return re.findall(pattern, self.log.read_text(errors="replace"))
+
+    def created(self) -> list[str]:
+        """The paths below the bucket that were uploaded so far, in their order."""
+        return re.findall(r"CREATE OBJECT: \S+ (.+)", self.log.read_text(errors="replace"))
 
     def forget_calls(self) -> None:
         """Start counting anew."""
@@ -272,3 +404,120 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
         for key, value in settings.items():
             monkeypatch.setenv(f"RCLONE_CONFIG_LAB_{key}", value)
         yield S3("lab:bucket", bucket, log)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Keeper:
+    """Run the keeper command on a terminal, and give it `answer` when it asks; all it says is out.
+
+    The exit status and the text are those of the one terminal that it has.
+    """
+
+    def run(*arguments: object, answer: str = "", env: dict[str, str] | None = None) -> Outcome:
+        master, slave = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sqlitekeeper", *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm"} | (env or {}),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        said, answered = b"", False
+        while True:
+            try:
+                chunk = os.read(master, 4096)
+            except OSError:  # how Linux says that nobody has the other side open any more
+                break
+            said += chunk
+            if answer and not answered and b"[y/N]" in said:
+                os.write(master, answer.encode() + b"\n")
+                answered = True
+        os.close(master)
+        text = said.decode()
+        assert "Traceback" not in text, text
+        return Outcome(process.wait(WAIT_SECONDS), text, "")
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of every regular file below a folder, by relative name."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def holds_open(pid: int, word: str) -> bool:
+    """Whether a process has a file open whose path contains `word`."""
+    try:
+        links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    except FileNotFoundError:
+        return False
+    return any(word in link for link in links)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@dataclass(frozen=True)
+class OtherUser:
+    """A user that is neither root nor whoever runs the tests, and a folder that everyone sees."""
+
+    name: str
+    uid: int
+    gid: int
+    folder: Path
+
+    def keeper(self, *arguments: object) -> Outcome:
+        """Run a keeper command as this user, with a state folder of their own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.as_user", str(self.uid), str(self.gid)]
+            + [str(argument) for argument in arguments],
+            cwd=REPOSITORY,
+            env=os.environ
+            | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def other_user() -> Iterator[OtherUser]:
+    """Somebody else on this machine, with a folder of their own outside tmp_path."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can run keeper as somebody else")
+    try:
+        account = pwd.getpwnam("nobody")
+    except KeyError:
+        pytest.skip("there is no user nobody here")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+        folder.chmod(0o755)
+        yield OtherUser("nobody", account.pw_uid, account.pw_gid, folder)
+
+
+Mount = Callable[..., Path]
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Mount]:
+    """Mount a small file system in memory (`size` as in "1m") below tmp_path."""
+    with ExitStack() as stack:
+
+        def make(name: str, size: str) -> Path:
+            folder = tmp_path / name
+            folder.mkdir()
+            options = f"size={size},mode=755"
+            command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
+            if shutil.which("mount") is None or subprocess.run(command, stderr=-3).returncode:
+                pytest.skip("file systems cannot be mounted here")
+            stack.callback(subprocess.run, ["umount", "--lazy", str(folder)], check=True)
+            return folder
+
+        yield make

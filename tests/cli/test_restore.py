@@ -1,0 +1,289 @@
+"""`keeper restore`: what a person at three in the morning relies on."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, S3, Beside, Keeper, MakeDatabase, count_rows, pragma
+
+
+@pytest.fixture
+def shipped(keeper: Keeper, make_database: MakeDatabase, tmp_path: Path) -> Path:
+    """A database of 50 rows in WAL mode with one snapshot at ./dest."""
+    path = make_database(rows=50)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    return path
+
+
+def the_object(tmp_path: Path, suffix: str = ".sqlite3") -> Path:
+    """The one snapshot at ./dest, or its manifest."""
+    (found,) = (p for p in (tmp_path / "dest/app").glob(f"app-*{suffix}"))
+    return found
+
+
+def grow(path: Path) -> None:
+    """Put one more row in."""
+    import apsw
+
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO t (body) VALUES (zeroblob(900))").fetchall()
+    connection.close()
+
+
+def test_lost_database_comes_back_with_its_wal_mode(
+    keeper: Keeper, shipped: Path, any_rclone: Path
+) -> None:
+    """A snapshot is in rollback-journal mode; the application expects what it had."""
+    shipped.unlink()
+
+    run = keeper("restore", shipped, "--from", "dest", "--json")
+
+    assert run.status == 0
+    assert count_rows(shipped) == 50
+    assert pragma(shipped, "journal_mode") == "wal"
+    assert run.json["path"] == str(shipped)
+    assert run.json["outcome"] == "restored"
+    assert run.json["set_aside"] == []
+
+
+def test_rollback_journal_database_stays_one(keeper: Keeper, make_database: MakeDatabase) -> None:
+    """WAL mode only where the source had it."""
+    path = make_database(journal_mode="delete")
+    keeper("backup", path, "--to", "dest")
+    path.unlink()
+
+    assert keeper("restore", path, "--from", "dest").status == 0
+
+    assert pragma(path, "journal_mode") == "delete"
+
+
+def test_restore_from_s3(
+    keeper: Keeper, make_database: MakeDatabase, s3: S3, any_rclone: Path
+) -> None:
+    """From a bucket, on a host that knows nothing but the remote."""
+    path = make_database(rows=20)
+    assert keeper("backup", path, "--to", f"{s3.to}/host").status == 0
+    bare = {"KEEPER_STATE": str(path.parent / "another-state")}
+
+    run = keeper("restore", "app", "--from", f"{s3.to}/host", "--to", "fresh.db", env=bare)
+
+    assert run.status == 0
+    assert count_rows(path.with_name("fresh.db")) == 20
+
+
+def test_existing_database_is_not_touched_without_replace(keeper: Keeper, shipped: Path) -> None:
+    """Nothing is downloaded, nothing changes, and the way out is named."""
+    before = shipped.read_bytes()
+
+    run = keeper("restore", shipped, "--from", "dest")
+
+    assert run.status == 1
+    assert "--replace" in run.err
+    assert shipped.read_bytes() == before
+
+
+def test_replace_sets_aside_and_undo_brings_back(keeper: Keeper, shipped: Path) -> None:
+    """The row that came after the backup is back after the undo."""
+    grow(shipped)
+
+    replaced = keeper("restore", shipped, "--from", "dest", "--replace")
+    assert replaced.status == 0
+    assert count_rows(shipped) == 50
+    assert f"keeper restore {shipped} --undo" in replaced.out
+
+    assert keeper("restore", shipped, "--undo").status == 0
+    assert count_rows(shipped) == 51
+
+    assert keeper("restore", shipped, "--undo").status == 0
+    assert count_rows(shipped) == 50
+
+
+@pytest.mark.parametrize("role", ["idle", "read", "write"])
+def test_open_database_is_never_replaced(
+    keeper: Keeper, shipped: Path, beside: Beside, role: str
+) -> None:
+    """The process that has it open is named."""
+    companion = beside(role, shipped)
+
+    run = keeper("restore", shipped, "--from", "dest", "--replace")
+
+    assert run.status == 1
+    assert f"pid {companion.pid}" in run.err
+    companion.end()
+    assert count_rows(shipped) == 50
+
+
+def test_owner_and_mode_of_the_replaced_file_are_kept(keeper: Keeper, shipped: Path) -> None:
+    """root restores, and the application can still open its database."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files away")
+    os.chown(shipped, 12345, 12346)
+    shipped.chmod(0o640)
+
+    assert keeper("restore", shipped, "--from", "dest", "--replace").status == 0
+
+    facts = shipped.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (12345, 12346, 0o640)
+
+
+def test_new_file_of_root_goes_to_the_owner_of_the_folder(
+    keeper: Keeper, shipped: Path, tmp_path: Path
+) -> None:
+    """And to nobody else."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to give files away")
+    folder = tmp_path / "application"
+    folder.mkdir()
+    os.chown(folder, 12345, 12346)
+
+    assert keeper("restore", "app", "--from", "dest", "--to", f"{folder}/").status == 0
+
+    facts = (folder / "app.sqlite3").stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (12345, 12346, 0o600)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.999])
+def test_flipped_bit_is_found_and_nothing_is_put_in_place(
+    keeper: Keeper, shipped: Path, tmp_path: Path, share: float
+) -> None:
+    """Wherever in the object it is."""
+    snapshot = the_object(tmp_path)
+    content = bytearray(snapshot.read_bytes())
+    content[int(share * len(content))] ^= 1
+    snapshot.write_bytes(content)
+
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db")
+
+    assert run.status == 12
+    assert "sha256" in run.err
+    assert not (tmp_path / "out.db").exists()
+    assert not list(tmp_path.glob("keeper-staging-*"))
+
+
+def test_truncated_object_is_found(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
+    """Its manifest knows how long it was."""
+    snapshot = the_object(tmp_path)
+    os.truncate(snapshot, 4096)
+
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db")
+
+    assert run.status == 12
+    assert "4096 bytes" in run.err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tables": {"t": 51}}, "row counts"),
+        ({"format": 2}, "upgrade keeper"),
+        ({"tables": ["t"]}, "manifest"),
+        ({"database": "other"}, "no snapshot of"),
+        ({"snapshot": {"object": "../../etc/passwd", "bytes": 1, "sha256": "0" * 64}}, "passwd"),
+    ],
+)
+def test_manifest_that_lies_is_not_believed(
+    keeper: Keeper, shipped: Path, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    """Whatever it claims, nothing is put in place."""
+    manifest = the_object(tmp_path, ".json")
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db")
+
+    assert run.status in (1, 12)
+    assert said in run.err
+    assert not (tmp_path / "out.db").exists()
+
+
+def test_sound_copy_at_another_destination_is_taken(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """One damaged destination does not stop a restore, and is told."""
+    path = make_database(rows=50)
+    keeper("backup", path, "--to", "dest", "--to", "second")
+    the_object(tmp_path).write_bytes(b"rubbish")
+
+    run = keeper("restore", "app", "--from", "dest", "--from", "second", "--to", "out.db")
+
+    assert run.status == 0
+    assert "warning" in run.err
+    assert count_rows(tmp_path / "out.db") == 50
+
+
+def test_snapshot_without_manifest_needs_to_be_asked_for(
+    keeper: Keeper, shipped: Path, tmp_path: Path
+) -> None:
+    """No manifest, no snapshot; --no-manifest checks integrity only."""
+    the_object(tmp_path, ".json").unlink()
+
+    refused = keeper("restore", "app", "--from", "dest", "--to", "out.db")
+    assert refused.status == 1
+    assert not (tmp_path / "out.db").exists()
+
+    taken = keeper("restore", "app", "--from", "dest", "--to", "out.db", "--no-manifest")
+    assert taken.status == 0
+    assert count_rows(tmp_path / "out.db") == 50
+
+
+def test_time_means_the_newest_not_after_it(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
+    """A time before the first snapshot is refused with what there is."""
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db", "--at", "2020-01-01")
+
+    assert run.status == 1
+    assert the_object(tmp_path).name in run.err
+
+
+def test_unreachable_destination_is_a_failure(keeper: Keeper, tmp_path: Path) -> None:
+    """rclone's own words, and nothing left behind."""
+    run = keeper("restore", "app", "--from", "nosuch:bucket", "--to", "out.db")
+
+    assert run.status == 1
+    assert "nosuch" in run.err
+
+
+def test_name_without_a_path_says_how_to_go_on(keeper: Keeper, shipped: Path) -> None:
+    """A lost file in the working folder cannot be told from a name."""
+    run = keeper("restore", "lost.db", "--from", "dest")
+
+    assert run.status == 2
+    assert "./lost.db" in run.err
+
+
+def test_killed_at_random_times_one_complete_database_is_in_place(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """The old with all its rows or the new, and the next run cleans up and works."""
+    rounds = int(os.environ.get("KEEPER_TEST_KILLS", "12"))
+    chance = random.Random(20261123)
+    path = make_database(rows=2000)
+    keeper("backup", path, "--to", "dest")
+    grow(path)
+    began = time.monotonic()
+    assert keeper("restore", path, "--from", "dest", "--replace").status == 0
+    usual = time.monotonic() - began
+    for _ in range(rounds):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sqlitekeeper", "restore", path, "--from", "dest", "--replace"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(chance.uniform(0.2, 1.0) * usual)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert count_rows(path) in (2000, 2001)
+        assert pragma(path, "integrity_check") == "ok"
+    last = keeper("restore", path, "--from", "dest", "--replace")
+    assert last.status == 0
+    assert count_rows(path) == 2000
+    assert not list(tmp_path.glob("keeper-staging-*"))
