@@ -1,6 +1,7 @@
 """From the `[[databases]]` of keeper.toml to the files they mean."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,8 @@ from sqlitekeeper.config.spots import Spot
 from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
 
-SIDECARS = ("-wal", "-shm", "-journal")
+# What SQLite keeps beside a database, and what a restore set aside there.
+_BESIDE = re.compile(r"(-wal|-shm|-journal|\.before-\d{8}T\d{6}Z)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _matches(entry: _Entry, base: Path) -> list[Path]:
     kept = [
         (os.path.realpath(path), path)
         for path in found
-        if not path.name.endswith(SIDECARS) and not _excluded(path, entry.exclude, base)
+        if not _BESIDE.search(path.name) and not _excluded(path, entry.exclude, base)
     ]
     by_file: dict[str, Path] = {}
     for real, path in sorted(kept, key=lambda pair: (pair[0] != str(pair[1]), pair[1])):

@@ -98,6 +98,13 @@ def test_the_files_beside_a_database_do_not_match(configure: Configure, touch: T
     assert [one.name for one in configure(entry("a.*")).databases] == ["a"]
 
 
+def test_database_that_a_restore_set_aside_is_left_out(touch: Touch, configure: Configure) -> None:
+    """It is the past of its neighbour, not a database of its own."""
+    touch("a.db", "a.db.before-20261123T030000Z", "a.db.before-20261123T030000Z-wal")
+    config = configure("[[databases]]\npath = '*'\nexclude = ['keeper.toml']\n")
+    assert [database.path.name for database in config.databases] == ["a.db"]
+
+
 @pytest.mark.parametrize(
     "pattern", ["*_errors*", "prod_errors.db", "{folder}/x/prod_errors.db", "x/*_errors.db"]
 )

@@ -1,0 +1,132 @@
+"""The rooms of the package, their order, and the rules that hold in all of them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "sqlitekeeper"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+# What anyone may import: errors, events and words.
+EVERYWHERE = {"errors", "events", "wording", ""}
+MAY_IMPORT = {
+    "config": set(),
+    "database": set(),
+    "state": {"database"},
+    "backups": {"database", "state"},
+    # Result types only, under TYPE_CHECKING.
+    "output": set(),
+    "cli": {"config", "database", "state", "backups", "output"},
+    "errors": set(),
+    "events": set(),
+    "wording": set(),
+}
+
+
+def room_of(module: Path) -> str:
+    """The room that a module is in; "" for the package's own modules."""
+    parts = module.relative_to(PACKAGE).parts
+    name = parts[0].removesuffix(".py")
+    return "" if name.startswith("__") else name
+
+
+def imported_rooms(module: Path) -> set[str]:
+    """The rooms that a module imports from while it runs."""
+    tree = ast.parse(module.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    rooms = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            if node.module == "sqlitekeeper":
+                names = [f"sqlitekeeper.{alias.name}" for alias in node.names]
+            else:
+                names = [node.module or ""]
+        for name in names:
+            if name == "sqlitekeeper" or name.startswith("sqlitekeeper."):
+                parts = name.split(".")
+                known = len(parts) > 1 and parts[1] in MAY_IMPORT
+                rooms.add(parts[1] if known else "")
+    return rooms
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_data_flows_one_way_through_the_rooms(module: Path) -> None:
+    """A room imports only from those below it."""
+    room = room_of(module)
+    if room:
+        assert imported_rooms(module) <= MAY_IMPORT[room] | EVERYWHERE | {room}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_no_module_is_too_long(module: Path) -> None:
+    """350 lines at the most."""
+    assert len(module.read_text().splitlines()) <= 350
+
+
+def test_only_one_module_runs_processes() -> None:
+    """And it is the one that runs rclone."""
+    users = [m.relative_to(PACKAGE).as_posix() for m in MODULES if "subprocess" in imports(m)]
+    assert users == ["backups/rclone.py"]
+
+
+def test_the_standard_librarys_sqlite3_is_not_used() -> None:
+    """It would drop the locks that apsw holds in the same process."""
+    assert not [m for m in MODULES if "sqlite3" in imports(m)]
+
+
+def imports(module: Path) -> set[str]:
+    """The top-level modules that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").split(".")[0])
+    return found
+
+
+def test_top_level_holds_what_the_design_names() -> None:
+    """And dot-files."""
+    entries = {path.name for path in REPOSITORY.iterdir() if not path.name.startswith(".")}
+    allowed = {"pyproject.toml", "README.md", "sqlitekeeper", "tests", "recipes"}
+    # What setuptools leaves behind is ignored by git.
+    assert entries - {"build", "sqlitekeeper.egg-info"} == allowed
+
+
+def test_keeper_version_does_not_load_the_command_line() -> None:
+    """It is as quick as Python itself only as long as click and the like stay out."""
+    program = (
+        "import sys; sys.argv = ['keeper', '--version']\n"
+        "from sqlitekeeper.__main__ import main; main()\n"
+        "print(sorted({'click', 'humanize', 'subprocess', 'tomllib'} & sys.modules.keys()))\n"
+    )
+    lines = []
+    # The first run asks rclone and remembers; the second is the usual case.
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=REPOSITORY,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        lines = done.stdout.splitlines()
+    assert lines[0].startswith("keeper ")
+    assert "SQLite" in lines[0]
+    assert "rclone v1." in lines[0]
+    assert lines[1] == "[]"
