@@ -78,7 +78,7 @@ def restore(
         KeeperError: there is no room, or a copy could not be fetched.
     """
     _tell_of_litter(target, listen)
-    with staging_folder(target.parent) as workshop:
+    with staging_folder(target.parent, setting=None) as workshop:
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
@@ -107,7 +107,7 @@ def undo_restore(
         BusyError: somebody has the database open.
     """
     _tell_of_litter(target, listen)
-    with staging_folder(target.parent) as workshop:
+    with staging_folder(target.parent, setting=None) as workshop:
         source, set_aside = undo(target, clock(), workshop)
     listen(Note(name, f"brought back {source.name}"))
     return RestoreResult(name, target, "restored", set_aside=set_aside)

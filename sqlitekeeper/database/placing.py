@@ -18,9 +18,10 @@ import stat
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlitekeeper import wording
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
-from sqlitekeeper.database.files import SIDECARS, sidecar, size_of
+from sqlitekeeper.database.files import SIDECARS, free_bytes, sidecar, size_of
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError
 
 SET_ASIDE_TIME = "%Y%m%dT%H%M%SZ"
@@ -99,9 +100,7 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> tuple[Pa
         for suffix in SIDECARS:
             with contextlib.suppress(FileNotFoundError):
                 sidecar(target, suffix).rename(sidecar(aside, suffix))
-        # Unlike a rename, a link never replaces a file that has appeared meanwhile.
-        os.link(new, target)
-        new.unlink()
+        _put(new, target)
     sync(target.parent)
     return tuple(path for path in with_sidecars(aside) if path.exists())
 
@@ -118,7 +117,7 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> None:
             if wrote or any(size_of(sidecar(target, suffix)) for suffix in _WITH_CONTENT):
                 raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
             if settled is None:
-                os.link(target, aside)
+                _link_or_copy(target, aside, workshop, descriptor)
                 sync(target.parent)
             for suffix in SIDECARS:
                 sidecar(target, suffix).unlink(missing_ok=True)
@@ -140,23 +139,60 @@ def _copy_aside(target: Path, aside: Path, workshop: Path) -> None:
     with exclusive_file(target) as descriptor:
         facts = os.fstat(descriptor)
         full = [suffix for suffix in _WITH_CONTENT if size_of(sidecar(target, suffix))]
+        need = sum(size_of(sidecar(target, suffix)) for suffix in (*full, ""))
+        if need > (free := free_bytes(workshop)):
+            raise KeeperError(
+                f"{target}: keeping a copy of it and its WAL needs {wording.size(need)} in"
+                f" {target.parent}, which has {wording.size(free)}"
+            )
         for suffix in full:
             shutil.copyfile(sidecar(target, suffix), workshop / f"aside{suffix}")
-        with (workshop / "aside").open("wb") as copy:
-            offset = 0
-            while offset < facts.st_size:
-                sent = os.sendfile(copy.fileno(), descriptor, offset, facts.st_size - offset)
-                if sent == 0:
-                    raise KeeperError(f"{target}: became shorter while it was copied")
-                offset += sent
+        _copy_locked(descriptor, workshop / "aside")
         for suffix in (*full, ""):
-            copied = workshop / f"aside{suffix}"
-            with contextlib.suppress(PermissionError):
-                os.chown(copied, facts.st_uid, facts.st_gid)
-            copied.chmod(stat.S_IMODE(facts.st_mode))
-            sync(copied)
-            copied.rename(sidecar(aside, suffix))
+            _finish_copy(workshop / f"aside{suffix}", facts, sidecar(aside, suffix))
         sync(target.parent)
+
+
+def _put(new: Path, target: Path) -> None:
+    """Give a file a name that is free; unlike a rename, a link never replaces another file."""
+    try:
+        os.link(new, target)
+    except FileExistsError:
+        raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
+    except OSError:
+        # A file system without links.
+        new.rename(target)
+    else:
+        new.unlink()
+
+
+def _link_or_copy(target: Path, aside: Path, workshop: Path, descriptor: int) -> None:
+    """Keep a database that is whole in its one file under another name."""
+    try:
+        os.link(target, aside)
+    except OSError:
+        _copy_locked(descriptor, workshop / "aside")
+        _finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+
+
+def _copy_locked(descriptor: int, copy: Path) -> None:
+    """Copy the file behind the descriptor that holds its lock."""
+    size, offset = os.fstat(descriptor).st_size, 0
+    with copy.open("wb") as stream:
+        while offset < size:
+            sent = os.sendfile(stream.fileno(), descriptor, offset, size - offset)
+            if sent == 0:
+                raise KeeperError(f"{copy}: the file became shorter while it was copied")
+            offset += sent
+
+
+def _finish_copy(copied: Path, model: os.stat_result, name: Path) -> None:
+    """Give a copy the owner and mode of its model, and only then its name."""
+    with contextlib.suppress(PermissionError):
+        os.chown(copied, model.st_uid, model.st_gid)
+    copied.chmod(stat.S_IMODE(model.st_mode))
+    sync(copied)
+    copied.rename(name)
 
 
 def _settle_or_clear(target: Path) -> tuple[int, int]:
