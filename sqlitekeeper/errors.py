@@ -51,10 +51,12 @@ class ReadOnlyError(KeeperError):
     """The file, or the file system it lies on, cannot be written."""
 
 
-class RunInterruptedError(KeeperError):
-    """A signal asked the run to end."""
+class RunInterruptedError(KeyboardInterrupt):
+    """A signal asked the run to end.
 
-    exit_code = 130
+    Like KeyboardInterrupt it is no Exception: what handles the failure of one
+    database must not take it for one and go on.
+    """
 
 
 def as_keeper_error(error: KeeperError | OSError) -> KeeperError:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,7 +275,7 @@ def backup_config(tmp_path: Path, staging: Path) -> BackupConfig:
     def write(*databases: Path | dict[str, object], **backup: object) -> Path:
         lines = []
         for one in databases:
-            table = one if isinstance(one, dict) else {"path": one}
+            table: dict[str, object] = one if isinstance(one, dict) else {"path": one}
             lines += ["[[databases]]", *_toml(table)]
         lines += ["[backup]", *_toml({"staging": staging} | backup)]
         file = tmp_path / "keeper.toml"
@@ -285,7 +285,7 @@ def backup_config(tmp_path: Path, staging: Path) -> BackupConfig:
     return write
 
 
-def _toml(table: dict[str, object]) -> list[str]:
+def _toml(table: Mapping[str, object]) -> list[str]:
     return [f"{key} = {json.dumps(value, default=str)}" for key, value in table.items()]
 
 
@@ -345,7 +345,7 @@ class S3:
 
     def calls(self) -> list[str]:
         """The API calls so far, such as "CREATE OBJECT", in their order."""
-        pattern = r"(LIST BUCKET|CREATE BUCKET|CREATE OBJECT|HEAD OBJECT|GET OBJECT|DELETE \w+)"
+        pattern = r"(LIST BUCKET|CREATE BUCKET|CREATE OBJECT|HEAD OBJECT|GET OBJECT|DELETE)"
         return re.findall(pattern, self.log.read_text(errors="replace"))
 
     def created(self) -> list[str]:
@@ -451,7 +451,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def holds_open(pid: int, word: str) -> bool:
     """Whether a process has a file open whose path contains `word`."""
     try:
-        links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
     except FileNotFoundError:
         return False
     return any(word in link for link in links)
@@ -475,8 +475,7 @@ class OtherUser:
             [sys.executable, "-m", "tests.as_user", str(self.uid), str(self.gid)]
             + [str(argument) for argument in arguments],
             cwd=REPOSITORY,
-            env=os.environ
-            | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)},
+            env=os.environ | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

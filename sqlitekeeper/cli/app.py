@@ -14,7 +14,18 @@ from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_erro
 from sqlitekeeper.output.json_text import print_failure
 from sqlitekeeper.output.terminal import error_line
 
-COMMANDS = ("init", "convert", "vacuum", "report", "backup")
+COMMANDS = (
+    "init",
+    "convert",
+    "vacuum",
+    "report",
+    "backup",
+    "snapshots",
+    "restore",
+    "drill",
+    "prune",
+    "status",
+)
 
 HELP = """Keep SQLite databases small, checkpointed and backed up.
 
@@ -68,17 +79,25 @@ def run_command_line(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
+    # Python leaves them out when the caller has closed them.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     try:
         status = _run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
+    except OSError as error:
+        # Whoever read our output has gone, or has no room for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            click.echo(error_line(f"standard output: {error.strerror}", None), err=True)
         return 1
     return status
 
 
 def _run(arguments: list[str]) -> int:
+    if not arguments:
+        click.echo(keeper.get_help(click.Context(keeper, info_name="keeper")), err=True)
+        return 2
     try:
         return keeper.main(arguments, prog_name="keeper", standalone_mode=False) or 0
     except click.UsageError as error:
@@ -87,8 +106,9 @@ def _run(arguments: list[str]) -> int:
         return _fail(arguments, 2, error.format_message(), usage)
     except click.ClickException as error:
         return _fail(arguments, error.exit_code, error.format_message(), None)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail(arguments, 130, "interrupted", None)
+    except (click.Abort, KeyboardInterrupt) as error:
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        return _fail(arguments, 130, str(cause or "") or "interrupted", None)
     except BrokenPipeError:
         raise
     except (KeeperError, OSError) as error:

@@ -14,12 +14,18 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.database.files import (
+    can_write,
     network_filesystem,
-    read_only_reason,
     sidecar,
     stat_database,
 )
-from sqlitekeeper.errors import BusyError, CheckError, KeeperError, ReadOnlyError
+from sqlitekeeper.errors import (
+    BusyError,
+    CheckError,
+    KeeperError,
+    NotADatabaseError,
+    ReadOnlyError,
+)
 
 WAL_FORMAT = 2  # bytes 18 and 19 of the header, https://sqlite.org/fileformat.html
 
@@ -35,7 +41,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             hint="another process holds a lock on it; try again when it is done",
         ) from None
     except apsw.NotADBError:
-        raise KeeperError(f"{path}: is not an SQLite database, or it is encrypted") from None
+        raise NotADatabaseError(f"{path}: is not an SQLite database, or it is encrypted") from None
     except apsw.CorruptError as error:
         raise CheckError(
             f"{path}: the database is damaged ({error})",
@@ -153,9 +159,10 @@ def _would_leave_sidecars(path: Path) -> bool:
     """Whether reading this WAL database through a read-only connection would litter.
 
     Such a connection makes -wal and -shm and cannot remove them. One that may
-    write removes them as it closes, and has nothing to checkpoint before.
+    write removes them as it closes, and has nothing to checkpoint before. What
+    counts is what this process can write: root could write a read-only file.
     """
-    return not sidecar(path, "-wal").exists() and read_only_reason(path) is None
+    return not sidecar(path, "-wal").exists() and can_write(path)
 
 
 def _harden(connection: apsw.Connection) -> None:

@@ -116,7 +116,8 @@ def plan_conversion(
 def _require_room(path: Path, database_bytes: int) -> None:
     # Pointer-map pages and the WAL's frame headers add less than 2 %.
     need = database_bytes + database_bytes // 50 + 2**20
-    folders = (path.parent, sqlite_temporary_folder())
+    home = Path(os.path.realpath(path)).parent
+    folders = (home, sqlite_temporary_folder())
     same_disk = folders[0].stat().st_dev == folders[1].stat().st_dev
     for folder in folders[:1] if same_disk else folders:
         need_here, free = (2 * need if same_disk else need), free_bytes(folder)
@@ -125,7 +126,7 @@ def _require_room(path: Path, database_bytes: int) -> None:
                 f"{path}: VACUUM needs about {wording.size(need_here)} in {folder},"
                 f" which has {wording.size(free)}",
                 hint="make room there"
-                + ("" if folder == path.parent else ", or set SQLITE_TMPDIR to another folder"),
+                + ("" if folder == home else ", or set SQLITE_TMPDIR to another folder"),
             )
 
 
@@ -149,9 +150,18 @@ def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
         sqlite_errors(plan.path),
         open_database(plan.path, write=True, wait_seconds=WAIT_SECONDS) as connection,
     ):
+        litestream = litestream_beside(plan.path)
+        if litestream:
+            # A checkpoint of ours would make it lose its place.
+            connection.wal_autocheckpoint(0)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         reason = _vacuum_and_compare(connection, plan, listen)
         found = read_measurement(connection, plan.path)
-        if found.journal_mode == "wal" and not litestream_beside(plan.path):
+        if found.journal_mode == "wal" and litestream:
+            reason = "; ".join(
+                filter(None, [reason, "the checkpoint is left to Litestream, which runs beside it"])
+            )
+        elif found.journal_mode == "wal":
             checkpoint_truncate(connection, max_lock_seconds=0.1)
     after = measure(plan.path)
     if after.auto_vacuum != plan.wanted:

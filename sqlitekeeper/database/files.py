@@ -1,6 +1,7 @@
 """What the file system says of a database file, learnt without opening it."""
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +27,11 @@ _KINDS = (
 
 
 def sidecar(path: Path, suffix: str) -> Path:
-    """The path of the `-wal`, `-shm` or `-journal` file that belongs to `path`."""
-    return path.with_name(path.name + suffix)
+    """The path of the `-wal`, `-shm` or `-journal` file that belongs to `path`.
+
+    SQLite puts it beside the file itself, not beside a symlink that leads there.
+    """
+    return Path(os.path.realpath(path) + suffix)
 
 
 def stat_database(path: Path) -> os.stat_result:
@@ -63,7 +67,7 @@ def read_only_reason(path: Path) -> str | None:
     root passes every permission check, so a file without any write bit counts
     as read-only for root too: somebody meant it.
     """
-    folder = path.parent
+    folder = Path(os.path.realpath(path)).parent
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return "the file system is mounted read-only"
     if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
@@ -71,6 +75,13 @@ def read_only_reason(path: Path) -> str | None:
     if not os.access(folder, os.W_OK):
         return f"the folder {folder} is read-only"
     return None
+
+
+def can_write(path: Path) -> bool:
+    """Whether this process could write `path` and make files beside it, meant or not."""
+    folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return not read_only and os.access(path, os.W_OK) and os.access(folder, os.W_OK)
 
 
 def free_bytes(folder: Path) -> int:
@@ -95,9 +106,13 @@ def parse_mountinfo(text: str) -> list[Mount]:
         before, separator, after = line.partition(" - ")
         fields = before.split(" ")
         if separator and len(fields) > 4:
-            point = fields[4].encode().decode("unicode_escape")
-            mounts.append(Mount(point, after.split(" ")[0]))
+            mounts.append(Mount(_unescaped(fields[4]), after.split(" ")[0]))
     return mounts
+
+
+def _unescaped(point: str) -> str:
+    """A mount point as a path: the kernel writes blanks and backslashes as octal bytes."""
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
 
 
 def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
@@ -115,7 +130,7 @@ def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
 def network_filesystem(path: Path) -> str | None:
     """The name of the network file system that holds `path`; None on local disks."""
     try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
     mount = mount_of(os.path.realpath(path), parse_mountinfo(text))
@@ -124,4 +139,6 @@ def network_filesystem(path: Path) -> str | None:
 
 def litestream_beside(path: Path) -> bool:
     """Whether Litestream keeps its position for this database (`.<file>-litestream`)."""
-    return path.with_name(f".{path.name}-litestream").exists()
+    real = Path(os.path.realpath(path))
+    names = {path, real}
+    return any(name.with_name(f".{name.name}-litestream").exists() for name in names)

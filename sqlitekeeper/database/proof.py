@@ -56,6 +56,14 @@ def row_counts(connection: apsw.Connection) -> dict[str, int]:
     }
 
 
+def shadow_tables(connection: apsw.Connection) -> tuple[str, ...]:
+    """The tables in which virtual ones (FTS5, R-Tree) keep what is theirs, by name."""
+    rows = connection.execute(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'shadow' ORDER BY name"
+    ).fetchall()
+    return tuple(str(name) for (name,) in rows)
+
+
 def schema_sha256(connection: apsw.Connection) -> str:
     """One hash for all of CREATE's words, in an order that does not depend on history."""
     rows = connection.execute(

@@ -27,15 +27,21 @@ from sqlitekeeper.database.files import (
 )
 from sqlitekeeper.database.holders import wal_readers
 from sqlitekeeper.database.measure import Measurement, read_measurement
+from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 
 FIRST_BATCH_PAGES = 64
+# Below this a commit costs the same however few the pages: fewer would only mean more commits.
+LEAST_BATCH_PAGES = 16
 # The lock is aimed at this share of the limit: the commit's fsync can be slower than the last.
 LOCK_TARGET = 0.7
 # After each transaction the application gets as long as the transaction took, and at least this.
 MIN_PAUSE_SECONDS = 0.02
 # How long to wait for the application's own locks before calling the database busy.
 WAIT_SECONDS = 5.0
+# Everything that plain `PRAGMA optimize` does, and 0x10000: also look at tables that this
+# connection has not queried, which for keeper is all of them (https://sqlite.org/pragma.html).
+OPTIMIZE = "PRAGMA optimize = 0x1fffe"
 # A WAL that grows past this while draining is copied into the database before going on.
 WAL_LIMIT_BYTES = 8 * 2**20
 
@@ -162,12 +168,20 @@ def _run(
     reasons = [_convert_advice(before, path)]
     # Checkpoints of our own choosing only, outside the timed transactions.
     connection.wal_autocheckpoint(0)
+    if litestream or not options.checkpoint:
+        # The last connection to close would checkpoint, and remove the WAL.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     freed = 0
     deadline = began + options.budget_seconds if options.budget_seconds is not None else None
     batch = FIRST_BATCH_PAGES
     while freed < target and (deadline is None or time.monotonic() < deadline):
-        took = _free_batch(connection, min(batch, target - freed), max_lock, locks)
+        try:
+            took = _free_batch(connection, min(batch, target - freed), max_lock, locks)
+        except apsw.BusyError:
+            if not freed:
+                raise
+            return _cut_short(name, path, before, freed, locks, began)
         freed += took.freed
         listen(Tick(name, "vacuum", min(freed, target), target))
         listen(
@@ -193,6 +207,7 @@ def _run(
         locks.add(longest)
         if checkpoint.busy:
             reasons.append(_pinned(path))
+    wait_for_locks(connection, WAIT_SECONDS)
     after = read_measurement(connection, path)
     idle = before.auto_vacuum == "none" and checkpoint is None and not options.optimize
     return VacuumResult(
@@ -210,6 +225,28 @@ def _run(
         checkpoint=checkpoint,
         longest_lock_ms=round(locks.longest * 1000, 3),
         seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _cut_short(
+    name: str, path: Path, before: Measurement, freed: int, locks: _Locks, began: float
+) -> VacuumResult:
+    """The result of a run that found the database locked after some batches: those are kept."""
+    return VacuumResult(
+        name,
+        path,
+        "busy",
+        f"{path}: database is locked; freed {freed} pages before that",
+        freed_pages=freed,
+        freed_bytes=freed * before.page_size,
+        free_pages_left=before.free_pages - freed,
+        bytes_before=before.bytes,
+        bytes_after=size_of(path),
+        wal_bytes_before=before.wal_bytes,
+        wal_bytes_after=size_of(sidecar(path, "-wal")),
+        longest_lock_ms=round(locks.longest * 1000, 3),
+        seconds=round(time.monotonic() - began, 3),
+        exit_code=BusyError.exit_code,
     )
 
 
@@ -256,10 +293,11 @@ def next_batch(batch: int, freed: int, seconds: float, max_lock: float) -> int:
     """How many pages to free in the next transaction, by what the last one took.
 
     Grows at most fourfold at a time, so that one lucky measurement does not
-    lead to a long lock; shrinks at once.
+    lead to a long lock; shrinks at once, though not below what a commit costs
+    anyway. (On a disk whose pages are slow, the deadline within a batch helps.)
     """
     affordable = int(freed * max_lock * LOCK_TARGET / max(seconds, 1e-6))
-    return max(1, min(affordable, 4 * batch))
+    return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch))
 
 
 def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> str | None:
@@ -268,7 +306,7 @@ def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> st
     wait_for_locks(connection, max_lock)
     connection.set_progress_handler(lambda: time.monotonic() - began > max_lock, 1000)
     try:
-        connection.execute("PRAGMA optimize").fetchall()
+        connection.execute(OPTIMIZE).fetchall()
     except apsw.InterruptError:
         return "PRAGMA optimize would have held the write lock for too long and was given up"
     except apsw.BusyError:

@@ -1,0 +1,33 @@
+"""Run keeper as another user where that user may not read this Python.
+
+Run by root as `python -m tests.as_user UID GID ARGUMENT...`: everything is
+imported before the rights to do so are given up.
+"""
+
+import os
+import pkgutil
+import sys
+from importlib import import_module
+
+import humanize
+
+from sqlitekeeper import config, database, output, state
+from sqlitekeeper.cli.app import run_command_line
+
+
+def main() -> int:
+    """Become the other user, and carry out a keeper command."""
+    uid, gid, *arguments = sys.argv[1:]
+    for room in (config, database, output, state):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            import_module(module.name)
+    import_module(f"sqlitekeeper.cli.{arguments[0]}")
+    humanize.naturalsize(1)
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+    return run_command_line(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""SIGINT and SIGTERM: exit 130, the database sound, nothing left behind."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+import pytest
+
+from sqlitekeeper.database.proof import integrity_problems
+from tests.conftest import (
+    Companion,
+    Keeper,
+    MakeDatabase,
+    StartKeeper,
+    contents,
+    count_rows,
+    holds_open,
+    pragma,
+    wait_until,
+)
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+
+
+def assert_sound(path: Path) -> None:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        assert integrity_problems(connection, "integrity") == []
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_draining_keeps_what_was_freed(
+    start_keeper: StartKeeper, make_database: MakeDatabase, journal_mode: str, number: int
+) -> None:
+    """`vacuum --all` stops within a batch; the batches before it stay."""
+    path = make_database("data/app.sqlite3", rows=6000, deleted=5990, journal_mode=journal_mode)
+    before = pragma(path, "freelist_count")
+    running = start_keeper("vacuum", path, "--all", "--max-lock-ms", 1, "--verbose")
+    assert running.process.stderr is not None
+    assert "freed" in running.process.stderr.readline()
+
+    run = running.end(number)
+
+    assert run.status == 130
+    assert list(contents(path.parent)) == ["app.sqlite3"]
+    assert 0 < pragma(path, "freelist_count") < before
+    assert count_rows(path) == 10
+    assert_sound(path)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_conversion_is_rolled_back(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    """In the middle of the VACUUM: not a byte has changed afterwards."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("SQLITE_TMPDIR", str(temporary))
+    path = make_database("data/app.sqlite3", rows=30_000, auto_vacuum="none")
+    before = contents(path.parent)
+    running = start_keeper("convert", path, "--yes")
+    wait_until(lambda: holds_open(running.process.pid, str(temporary)))
+
+    run = running.end(number)
+
+    assert run.status == 130
+    assert contents(path.parent) == before
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_waiting_for_a_lock_ends_at_once(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    beside: Callable[[str, Path], Companion],
+    number: int,
+) -> None:
+    """A signal is heard while keeper waits for the application."""
+    path = make_database("data/app.sqlite3", rows=5, auto_vacuum="none")
+    beside("lock", path)
+    before = path.read_bytes()
+    running = start_keeper("convert", path, "--yes")
+    wait_until(lambda: holds_open(running.process.pid, f"{path}-shm"))
+
+    run = running.end(number)
+
+    assert run.status == 130
+    assert path.read_bytes() == before
+
+
+def test_json_is_printed_all_the_same(
+    start_keeper: StartKeeper, make_database: MakeDatabase
+) -> None:
+    """A script that stops keeper gets its object."""
+    path = make_database(rows=6000, deleted=5990)
+    running = start_keeper("vacuum", path, "--all", "--max-lock-ms", 1, "--verbose", "--json")
+    assert running.process.stderr is not None
+    assert "freed" in running.process.stderr.readline()
+
+    run = running.end(signal.SIGTERM)
+
+    assert (run.status, run.json["ok"], run.json["error"]["code"]) == (130, False, 130)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        signal.SIGTERM,
+    ],
+)
+def test_no_further_database_is_begun(
+    start_keeper: StartKeeper, make_database: MakeDatabase, number: int
+) -> None:
+    """A signal ends the run, not only the database that is being worked on."""
+    first = make_database("first.sqlite3", rows=6000, deleted=5990)
+    second = make_database("second.sqlite3", deleted=100)
+    free = pragma(second, "freelist_count")
+    running = start_keeper("vacuum", first, second, "--all", "--max-lock-ms", 1, "--verbose")
+    assert running.process.stderr is not None
+    assert "freed" in running.process.stderr.readline()
+
+    run = running.end(number)
+
+    assert run.status == 130
+    assert pragma(second, "freelist_count") == free
+
+
+def test_remembering_can_be_interrupted(
+    keeper: Keeper,
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    beside: Callable[[str, Path], Companion],
+    tmp_path: Path,
+) -> None:
+    """Trouble with the history only warns, but a signal is no such trouble."""
+    path = make_database(rows=5)
+    keeper("vacuum", path)
+    memory = tmp_path / "state" / "history.sqlite3"
+    beside("lock", memory)
+    running = start_keeper("vacuum", path)
+    wait_until(lambda: holds_open(running.process.pid, f"{memory}-shm"))
+
+    run = running.end(signal.SIGTERM)
+
+    assert run.status == 130
+
+
+def test_killed_keeper_leaves_a_sound_database(
+    keeper: Keeper, start_keeper: StartKeeper, make_database: MakeDatabase
+) -> None:
+    """Nobody can catch SIGKILL; the next run goes on where that one ended."""
+    path = make_database(rows=6000, deleted=5990)
+    running = start_keeper("vacuum", path, "--all", "--max-lock-ms", 1, "--verbose")
+    assert running.process.stderr is not None
+    assert "freed" in running.process.stderr.readline()
+    os.kill(running.process.pid, signal.SIGKILL)
+    running.process.wait()
+
+    run = keeper("vacuum", path, "--all", "--json")
+
+    assert (run.status, run.entry["free_pages_left"]) == (0, 0)
+    assert_sound(path)
