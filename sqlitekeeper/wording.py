@@ -1,4 +1,4 @@
-"""Numbers as people read them: sizes in binary units, durations in seconds."""
+"""Numbers as people read them: sizes in binary units, durations in seconds, hours or days."""
 
 
 def size(count: int) -> str:
@@ -12,3 +12,9 @@ def size(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with its noun, such as "1 page" or "2 pages"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def span(seconds: float) -> str:
+    """A long time, such as "25.5 hours" or, from two days on, "3.2 days"."""
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from sqlitekeeper.backups.naming import latest_object, parse_object
+from sqlitekeeper.backups.naming import is_database_name, latest_object, parse_object
 from sqlitekeeper.backups.rclone import RemoteObject
 
 Mark = Literal["proven", "failed"]
@@ -14,7 +14,10 @@ Mark = Literal["proven", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot with its manifest; `mark` is what the last drill of it left."""
+    """A snapshot with its manifest; `mark` is what the last drill of it left.
+
+    `papers` are the objects beside it: its manifest, then the marks.
+    """
 
     database: str
     to: str
@@ -22,6 +25,7 @@ class Snapshot:
     taken_at: datetime
     bytes: int
     mark: Mark | None = None
+    papers: tuple[RemoteObject, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,11 @@ class DatabaseShelf:
         """The youngest snapshot, or None."""
         return self.snapshots[0] if self.snapshots else None
 
+    @property
+    def newest_manifest(self) -> RemoteObject | None:
+        """What tells of the youngest snapshot: latest.json, or its own manifest without one."""
+        return self.latest or (self.newest.papers[0] if self.newest else None)
+
 
 def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseShelf]:
     """Sort the listing of a destination by database; what is not keeper's is left out."""
@@ -53,7 +62,7 @@ def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, Database
             found[name.database].setdefault(name.taken_at, {})[name.kind] = item
         else:
             folder, _, _ = item.path.partition("/")
-            if item.path == latest_object(folder):
+            if item.path == latest_object(folder) and is_database_name(folder):
                 latest[folder] = item
     return {
         database: _shelf(to, database, found.get(database, {}), latest.get(database))
@@ -76,7 +85,10 @@ def _shelf(
             mark: Mark | None = (
                 "failed" if "failed.json" in kinds else "proven" if "proven.json" in kinds else None
             )
-            snapshots.append(Snapshot(database, to, item.path, taken_at, item.bytes, mark))
+            papers = tuple(
+                kinds[kind] for kind in ("json", "proven.json", "failed.json") if kind in kinds
+            )
+            snapshots.append(Snapshot(database, to, item.path, taken_at, item.bytes, mark, papers))
         else:
             orphans += kinds.values()
     return DatabaseShelf(database, tuple(snapshots), tuple(orphans), latest)

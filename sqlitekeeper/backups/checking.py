@@ -11,6 +11,7 @@ from sqlitekeeper.database.proof import (
     integrity_problems,
     row_counts,
     schema_sha256,
+    shadow_tables,
 )
 from sqlitekeeper.errors import CheckError
 
@@ -49,4 +50,5 @@ def check_snapshot(file: Path, sha256: str, kind: CheckKind) -> Checked:
             foreign_key_violations=foreign_key_violations(connection),
             tables=row_counts(connection),
             schema_sha256=schema_sha256(connection),
+            shadow_tables=shadow_tables(connection),
         )

@@ -1,10 +1,11 @@
 """One place that snapshots are shipped to, and what its listing says."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.backups.naming import manifest_object, mark_object
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.state.history import Shipment
@@ -34,12 +35,17 @@ class Destination:
         return self.listing is not None and path in self.listing
 
     def lost(self, shipment: Shipment | None) -> bool:
-        """Whether a snapshot that was shipped here is not whole here any more."""
+        """Whether a snapshot that was shipped here is not whole here any more.
+
+        One that failed its drill is not, whatever its size.
+        """
         if shipment is None:
             return False
         found = (self.listing or {}).get(shipment.object)
-        size = shipment.manifest["snapshot"]["bytes"]
-        return found is None or found.bytes != size or not self.has(manifest_object(found.path))
+        if found is None or found.bytes != shipment.manifest["snapshot"]["bytes"]:
+            return True
+        has_manifest = self.has(manifest_object(found.path))
+        return not has_manifest or self.has(mark_object(found.path, "failed"))
 
     def holds(self, shipment: Shipment | None, sha256: str, kind: CheckKind) -> bool:
         """Whether exactly this content lies here already, checked at least as well as asked."""
@@ -65,9 +71,16 @@ def sync_to_disk(folder: Path, paths: list[str]) -> None:
     that was reported as shipped.
     """
     names = {folder / path for path in paths}
-    for path in sorted(names) + sorted({name.parent for name in names} | {folder, folder.parent}):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    for path in sorted(names) + sorted({name.parent for name in names} | {folder}):
+        _flush(path)
+    # What is above the destination may belong to someone else, closed to us.
+    with suppress(PermissionError):
+        _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,6 +21,7 @@ class Checked:
     foreign_key_violations: int | None
     tables: dict[str, int]
     schema_sha256: str
+    shadow_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def build_manifest(
         },
         "schema_sha256": checked.schema_sha256,
         "tables": checked.tables,
+        "shadow_tables": list(checked.shadow_tables),
         "checks": {
             "kind": checked.kind,
             "integrity": None if checked.kind == "none" else "ok",

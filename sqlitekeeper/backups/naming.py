@@ -12,6 +12,7 @@ from typing import Literal
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 LATEST = "latest.json"
 
+_NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _OBJECT = re.compile(
     r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T\d{6}Z)"
     r"\.(?P<kind>sqlite3|json|proven\.json|failed\.json)",
@@ -47,6 +48,11 @@ def mark_object(snapshot: str, mark: Literal["proven", "failed"]) -> str:
 def latest_object(database: str) -> str:
     """The path of the copy of a database's newest manifest."""
     return f"{database}/{LATEST}"
+
+
+def is_database_name(folder: str) -> bool:
+    """Whether a folder that a listing names can be a database's; ".." leads elsewhere."""
+    return _NAME.fullmatch(folder) is not None
 
 
 def parse_object(path: str) -> ObjectName | None:

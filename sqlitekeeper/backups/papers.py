@@ -1,39 +1,55 @@
-"""Reading manifests and the like from a destination: small files, all in one rclone run."""
+"""Manifests and the like, from a destination and to it: small files, all in one rclone run."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sqlitekeeper.backups.rclone import Rclone, RemoteObject
+from sqlitekeeper.backups.destination import Destination, sync_to_disk
+from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
+from sqlitekeeper.backups.shipping import paper_problem
 from sqlitekeeper.backups.untrusted import (
     MAX_MANIFEST_BYTES,
     Manifest,
     ManifestError,
     parse_manifest,
 )
+from sqlitekeeper.errors import KeeperError, as_keeper_error
 
 
-def fetch_papers(rclone: Rclone, to: str, objects: Iterable[RemoteObject]) -> dict[str, bytes]:
-    """The contents of small objects, by path; what is too large or did not come is left out.
+def try_papers(
+    rclone: Rclone, to: str, objects: Iterable[RemoteObject]
+) -> tuple[dict[str, bytes], RcloneError | None]:
+    """The contents of small objects, by path, and why some are missing if rclone says so.
 
-    Their sizes are a listing's, so nothing larger than a manifest can be is downloaded.
-
-    Raises:
-        RcloneError: rclone failed, and some are missing.
+    What is too large is left out. Their sizes are a listing's, so nothing
+    larger than a manifest can be is downloaded.
     """
-    paths = [item.path for item in objects if item.bytes <= MAX_MANIFEST_BYTES]
+    paths = [item.path for item in objects if 0 <= item.bytes <= MAX_MANIFEST_BYTES]
     if not paths:
-        return {}
+        return {}, None
     contents: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="keeper-papers-") as name:
         folder = Path(name)
         report = rclone.fetch(to, paths, folder)
         for path in paths:
             file = folder / path
-            if file.is_file() and not file.is_symlink():
+            if file.is_symlink() or not file.is_file():
+                continue
+            # It may have grown since it was listed.
+            if file.stat().st_size <= MAX_MANIFEST_BYTES:
                 contents[path] = file.read_bytes()
-    if report.error and len(contents) < len(paths):
-        raise report.error
+    return contents, report.error if len(contents) < len(paths) else None
+
+
+def fetch_papers(rclone: Rclone, to: str, objects: Iterable[RemoteObject]) -> dict[str, bytes]:
+    """As `try_papers`, for those who need all that are not too large.
+
+    Raises:
+        RcloneError: rclone failed, and some are missing.
+    """
+    contents, error = try_papers(rclone, to, objects)
+    if error:
+        raise error
     return contents
 
 
@@ -47,20 +63,52 @@ def fetch_manifests(
     """
     wanted = list(objects)
     contents = fetch_papers(rclone, to, wanted)
-    found: dict[str, Manifest | ManifestError] = {}
-    for item in wanted:
-        where = f"{to}/{item.path}"
-        try:
-            if item.path not in contents:
-                found[item.path] = _missing(item, where)
-            else:
-                found[item.path] = parse_manifest(contents[item.path], where)
-        except ManifestError as error:
-            found[item.path] = error
-    return found
+    return {item.path: read_manifest(item, contents, to) for item in wanted}
 
 
-def _missing(item: RemoteObject, where: str) -> ManifestError:
+def read_manifest(
+    item: RemoteObject, contents: Mapping[str, bytes], to: str
+) -> Manifest | ManifestError:
+    """The manifest of a listed object, out of what was fetched; an error says why there is none."""
+    where = f"{to.rstrip('/')}/{item.path}"
+    try:
+        if item.path in contents:
+            return parse_manifest(contents[item.path], where)
+    except ManifestError as error:
+        return error
     if item.bytes > MAX_MANIFEST_BYTES:
         return ManifestError(f"{where}: {item.bytes} bytes are too many for a manifest")
     return ManifestError(f"{where}: could not be downloaded")
+
+
+def store_papers(
+    rclone: Rclone, destination: Destination, texts: Mapping[str, bytes]
+) -> dict[str, str]:
+    """Upload small objects, in one run; what went wrong by path.
+
+    Whatever is not named there was read back from the destination.
+    """
+    if not texts:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="keeper-papers-") as name:
+        folder = Path(name)
+        for path, text in texts.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text)
+        exists = destination.listing is not None
+        report = rclone.copy(folder, destination.to, texts, bucket_exists=exists)
+    problems = {}
+    if report.error:
+        problems = {path: report.error.full_text for path in texts if path not in report.done}
+    arrived = [path for path in texts if path not in problems]
+    try:
+        held = rclone.confirm(destination.to, arrived, hashes=True) if arrived else {}
+        wrong = {path: paper_problem(path, texts[path], held) for path in arrived}
+        problems |= {path: problem for path, problem in wrong.items() if problem}
+        whole = [path for path in arrived if path not in problems]
+        if destination.folder is not None and whole:
+            sync_to_disk(destination.folder, whole)
+    except (KeeperError, OSError) as error:
+        problems |= dict.fromkeys(arrived, as_keeper_error(error).full_text)
+    return problems

@@ -103,8 +103,7 @@ class Rclone:
         Raises:
             RcloneError: the destination could not be asked.
         """
-        with _list_of(paths) as option:
-            return self._listing(to, "--no-traverse", *option, *(["--hash"] if hashes else []))
+        return self._listing(to, *(["--hash"] if hashes else []), paths=paths)
 
     def copy(
         self,
@@ -168,25 +167,28 @@ class Rclone:
             if done_word in str(entry.get("msg")):
                 said.add(str(entry.get("object")))
 
-        with _list_of(sorted(wanted)) as option:
-            # --no-traverse makes rclone ask for each file instead of listing folders.
-            general = [self.program, command, *self.extra, "--no-traverse", *option, "--verbose"]
-            try:
-                self._run([*general, *arguments], watch)
-            except RcloneError as error:
-                return Report(wanted & said, error)
+        general = [self.program, command, *self.extra, "--verbose"]
+        try:
+            self._run([*general, *arguments], watch, wanted)
+        except RcloneError as error:
+            return Report(wanted & said, error)
         return Report(wanted, None)
 
-    def _listing(self, to: str, *options: str) -> dict[str, RemoteObject]:
+    def _listing(
+        self, to: str, *options: str, paths: Iterable[str] | None = None
+    ) -> dict[str, RemoteObject]:
         command = [self.program, "lsjson", *self.extra, "--recursive", "--files-only"]
         command += ["--no-modtime", "--no-mimetype", *options, ends_with_slash(to)]
-        text = self._run(command)
+        text = self._run(command, paths=paths)
         try:
+            items = json.loads(text)
+            if not isinstance(items, list):
+                raise TypeError("it is not a list")
             return {
                 item["Path"]: RemoteObject(
                     item["Path"], int(item["Size"]), item.get("Hashes") or {}
                 )
-                for item in json.loads(text)
+                for item in items
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RcloneError(
@@ -198,16 +200,27 @@ class Rclone:
         self,
         command: list[str],
         watch: Callable[[dict[str, Any]], None] = lambda entry: None,
+        paths: Iterable[str] | None = None,
     ) -> str:
-        """Run rclone to its end and return its standard output; its log is JSON lines."""
+        """Run rclone to its end and return its standard output; its log is JSON lines.
+
+        With `paths` it works on those alone.
+        """
         command = [*command, "--use-json-log"]
+        if paths is not None:
+            # --no-traverse makes rclone ask for each file instead of listing folders;
+            # "raw" keeps # and ; from being comments.
+            command += ["--no-traverse", "--files-from-raw", "-"]
         self.say_command(command)
         words: deque[str] = deque(maxlen=LAST_WORDS)
-        with tempfile.TemporaryFile("w+b") as output:
+        # Files without a name: a run that is killed leaves nothing behind.
+        with tempfile.TemporaryFile("w+b") as output, tempfile.TemporaryFile("w+b") as names:
+            names.writelines(f"{path}\n".encode() for path in sorted(paths or ()))
+            names.seek(0)
             try:
                 process = subprocess.Popen(
                     command,
-                    stdin=subprocess.DEVNULL,
+                    stdin=names,
                     stdout=output,
                     stderr=subprocess.PIPE,
                     env=os.environ | ENVIRONMENT,
@@ -240,15 +253,6 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-@contextmanager
-def _list_of(paths: Iterable[str]) -> Iterator[list[str]]:
-    """The option that names files by a list; "raw" keeps # and ; from being comments."""
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="keeper-paths-") as file:
-        file.writelines(f"{path}\n" for path in paths)
-        file.flush()
-        yield ["--files-from-raw", file.name]
 
 
 _PLAIN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\s+")
@@ -294,6 +298,7 @@ _HINTS = (
     ("find section in config", "no such remote: `rclone listremotes` names those that there are"),
     ("unknown flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
     ("no space left", "the destination's disk is full"),
+    ("file too big for remaining disk space", "the destination's disk is full"),
     ("permission denied", "this user may not write to the destination"),
     ("AccessDenied", "the key lacks a permission on this bucket"),
     ("NoSuchBucket", "create the bucket first, or check its name"),

@@ -12,7 +12,8 @@ from sqlitekeeper.backups.checking import check_snapshot, sha256_of
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.naming import manifest_object
 from sqlitekeeper.backups.papers import fetch_manifests
-from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.proving import contradiction, is_damage, prove
+from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
 from sqlitekeeper.backups.untrusted import Manifest
 from sqlitekeeper.database.connection import open_database, sqlite_errors
@@ -135,9 +136,19 @@ def _fetch(
             f" which has {wording.size(free)}"
         )
     manifest = fetch_manifest(rclone, destination, snapshot)
-    file = fetch_snapshot(rclone, destination.to, snapshot, workshop, listen)
+    if manifest and (found := contradiction(snapshot, manifest)):
+        raise CheckError(f"{snapshot.object}: {found.problem}")
+    try:
+        file = fetch_snapshot(rclone, destination.to, snapshot, workshop, listen)
+    except RcloneError as error:
+        if is_damage(error):
+            raise CheckError(error.message) from None
+        raise
     sha256 = sha256_of(file)
-    prove(file, sha256, manifest, snapshot)
+    if manifest is None:
+        check_snapshot(file, sha256, "integrity")
+    elif problem := prove(file, manifest, full_text=False).problem:
+        raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
     return file, sha256, manifest is not None and manifest.journal_mode == "wal"
@@ -182,34 +193,6 @@ def fetch_snapshot(
     if not file.is_file() or file.is_symlink():
         raise CheckError(f"{to}/{snapshot.object}: rclone reported no error, but it did not come")
     return file
-
-
-def prove(file: Path, sha256: str, manifest: Manifest | None, snapshot: Snapshot) -> None:
-    """Compare a downloaded snapshot with its manifest, and check it; without one only check it.
-
-    Raises:
-        CheckError: what is not as it should be.
-    """
-    if manifest is None:
-        check_snapshot(file, sha256, "integrity")
-        return
-    if manifest.object != snapshot.object:
-        raise CheckError(f"{snapshot.object}: its manifest belongs to {manifest.object}")
-    size = file.stat().st_size
-    if size != manifest.bytes:
-        raise CheckError(f"{snapshot.object}: {size} bytes, its manifest says {manifest.bytes}")
-    if sha256 != manifest.sha256:
-        raise CheckError(f"{snapshot.object}: its sha256 is not what its manifest says")
-    checked = check_snapshot(file, sha256, "integrity")
-    if checked.tables != manifest.tables:
-        different = sorted(
-            table
-            for table in checked.tables.keys() | manifest.tables.keys()
-            if checked.tables.get(table) != manifest.tables.get(table)
-        )
-        raise CheckError(
-            f"{snapshot.object}: row counts are not what its manifest says: {', '.join(different)}"
-        )
 
 
 def _set_wal_mode(file: Path) -> None:

@@ -46,9 +46,39 @@ class BackupResult:
 
 @dataclass(frozen=True, slots=True)
 class BackupRun:
-    """All databases of a run, in the order they were given."""
+    """All databases of a run, in the order they were given.
+
+    `pruned` holds the objects that were deleted, below their destinations.
+    """
 
     databases: tuple[BackupResult, ...]
     uploaded_bytes: int
     seconds: float
     pruned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSnapshot:
+    """A snapshot that stays, and the rules that keep it."""
+
+    to: str
+    object: str
+    kept_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What pruning did to one database, at all its destinations.
+
+    Objects are paths below their destinations. `would_delete` is a dry run's.
+    """
+
+    name: str
+    path: Path | None
+    outcome: Literal["done", "skipped", "failed"]
+    reason: str | None = None
+    deleted: tuple[str, ...] = ()
+    would_delete: tuple[str, ...] = ()
+    kept: tuple[KeptSnapshot, ...] = ()
+    dry_run: bool = False
+    exit_code: int = 0

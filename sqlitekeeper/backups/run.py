@@ -10,8 +10,13 @@
                                     |
                                     v
                       keeper's own record, so that an unchanged day costs nothing
+                                    |
+                                    v
+    for each destination:  what the retention rules let go        (prune.py, all at once)
 
-A database is locked against other keeper runs from its snapshot to its record.
+What a destination held before comes from that record (previous.py), and losses
+against it are an alarm (loss.py). A database is locked against other keeper runs
+from its snapshot to its record.
 """
 
 import time
@@ -25,14 +30,24 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions, timestamp
+from sqlitekeeper.backups.marks import remembered_drills
+from sqlitekeeper.backups.previous import Previous, previous_manifests
+from sqlitekeeper.backups.prune import prune_after_backup
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.results import BackupResult, BackupRun, Outcome, Seconds, Shipped
-from sqlitekeeper.backups.shipping import SNAPSHOTS, Shipper
+from sqlitekeeper.backups.retention import Policy
+from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Staged
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
 from sqlitekeeper.database.proof import CheckKind
-from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
+from sqlitekeeper.errors import (
+    CheckError,
+    KeeperError,
+    LockedError,
+    as_keeper_error,
+)
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.state.history import History, Shipment
 from sqlitekeeper.state.locks import database_lock
@@ -53,7 +68,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
-    """Where to, how proven, and what surrounds the run."""
+    """Where to, how proven, how long kept, and what surrounds the run.
+
+    Without a `policy` nothing is ever deleted. `loss_alarm` is the share of its
+    rows that a table may lose, but not in the databases of `accept_loss`.
+    """
 
     to: tuple[str, ...]
     rclone: Rclone
@@ -65,6 +84,9 @@ class BackupOptions:
     check: CheckKind = "integrity"
     force: bool = False
     lock_wait_seconds: float = 60.0
+    policy: Policy | None = None
+    loss_alarm: float = 0.5
+    accept_loss: frozenset[str] = frozenset()
 
 
 def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = ignore) -> BackupRun:
@@ -79,23 +101,28 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         listen(Note("", f"removed {litter}, left by a run that was killed"))
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())
     destinations = _look_at(options, listen)
+    shipments = _remembered(options.state, listen)
+    names = [job.name for job in jobs]
+    previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
     with staging_folder(options.staging) as folder:
         stage = Stage(
             folder=folder,
             destinations=destinations,
-            shipments=_remembered(options.state, listen),
+            shipments=shipments,
             check=options.check,
             force=options.force,
             host=options.host,
             versions=versions,
             clock=options.clock,
             listen=listen,
+            watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
         )
-        run = _Run(options, stage, Shipper(options.rclone, folder), listen)
+        run = _Run(options, stage, previous, Shipper(options.rclone, folder), listen)
         queue = deque(jobs)
         while queue:
             with ExitStack() as locks:
                 run.ship(run.stage_batch(queue, locks))
+    pruned = run.prune()
     uploaded_bytes = sum(
         shipped.bytes
         for result in run.results.values()
@@ -103,9 +130,10 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         if shipped.outcome == "uploaded"
     )
     return BackupRun(
-        tuple(run.results[job.name] for job in jobs),
+        tuple(run.results[job.path] for job in jobs),
         uploaded_bytes,
         round(time.monotonic() - began, 3),
+        pruned,
     )
 
 
@@ -131,9 +159,11 @@ def _remembered(state: Path, listen: Listener) -> dict[tuple[str, str], Shipment
 class _Run:
     options: BackupOptions
     stage: Stage
+    previous: Previous
     shipper: Shipper
     listen: Listener
-    results: dict[str, BackupResult] = field(default_factory=dict)
+    confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
+    results: dict[Path, BackupResult] = field(default_factory=dict)
 
     def stage_batch(self, queue: deque[Job], locks: ExitStack) -> list[Staged]:
         """Take jobs off the queue until there is a batch of snapshots to ship."""
@@ -141,23 +171,32 @@ class _Run:
         while queue and len(staged) < BATCH_DATABASES:
             if sum(one.bytes for one in staged if not one.unchanged) >= BATCH_BYTES:
                 break
-            job = queue.popleft()
-            if job.optional and not job.path.exists():
-                reason = f"{job.path}: no such file, and it is optional"
-                self.results[job.name] = BackupResult(job.name, job.path, "skipped", reason)
-                continue
+            job = queue[0]
             try:
-                lock = database_lock(
-                    self.options.state, job.path, wait_seconds=self.options.lock_wait_seconds
-                )
-                locks.enter_context(lock)
-                staged.append(self.stage.prepare(job.name, job.path))
+                if job.optional and not job.path.exists():
+                    self._skip(job, f"{job.path}: no such file, and it is optional")
+                else:
+                    with ExitStack() as lock:
+                        # Nobody is waited for with locks in hand: what is staged is shipped first.
+                        wait = 0.0 if staged else self.options.lock_wait_seconds
+                        state = self.options.state
+                        lock.enter_context(database_lock(state, job.path, wait_seconds=wait))
+                        staged.append(self.stage.prepare(job.name, job.path))
+                        locks.enter_context(lock.pop_all())
+            except LockedError as error:
+                if staged:
+                    break
+                self._fail(job, error)
             except (KeeperError, OSError) as error:
                 self._fail(job, as_keeper_error(error))
+            queue.popleft()
         return staged
 
+    def _skip(self, job: Job, reason: str) -> None:
+        self.results[job.path] = BackupResult(job.name, job.path, "skipped", reason)
+
     def _fail(self, job: Job, error: KeeperError) -> None:
-        self.results[job.name] = BackupResult(
+        self.results[job.path] = BackupResult(
             job.name,
             job.path,
             "failed",
@@ -192,12 +231,35 @@ class _Run:
             for to, parcel in one.parcels.items():
                 if (to, one.name) not in errors:
                     shipments.append(Shipment(to, one.name, parcel.object, parcel.manifest))
-            self.results[one.name] = self._result(one, errors, seconds)
+                    self.confirmed[to, one.name] = parcel
+            self.results[one.path] = self._result(one, errors, seconds)
         try:
             History(self.options.state).add_shipments(shipments)
         except KeeperError as error:
             text = f"{error}; the next run ships everything again"
             self.listen(Note("", text, Level.WARNING))
+
+    def prune(self) -> tuple[str, ...]:
+        """Apply the retention rules to what this run has confirmed; the deleted objects."""
+        if self.options.policy is None:
+            return ()
+        deleted: list[str] = []
+        for destination in self.stage.destinations:
+            parcels = [
+                parcel
+                for key, parcel in self.confirmed.items()
+                if key[0] == destination.to and key not in self.previous.unread
+            ]
+            deleted += prune_after_backup(
+                self.options.rclone,
+                destination,
+                parcels,
+                self.options.policy,
+                remembered_drills(self.options.state, destination.to, self.listen),
+                self.options.clock(),
+                self.listen,
+            ).deleted
+        return tuple(deleted)
 
     def _progress(self, total: int) -> Callable[[int], None]:
         return lambda done: self.listen(Tick("", "upload", done, total))
@@ -218,12 +280,13 @@ class _Run:
                 text = f"unchanged, {to} holds it as {parcel.object}"
                 self.listen(Note(one.name, text))
         problems = [errors[key] for key in errors if key[1] == one.name]
+        reasons = [*problems, one.alarm] if one.alarm else problems
         checks = one.manifest["checks"]
         return BackupResult(
             one.name,
             one.path,
             "failed" if problems else "unchanged" if one.unchanged else "shipped",
-            "; ".join(dict.fromkeys(problems)) or None,
+            "; ".join(dict.fromkeys(reasons)) or None,
             bytes=one.bytes,
             sha256=one.sha256,
             check="none" if checks["kind"] == "none" else "ok",
@@ -231,5 +294,5 @@ class _Run:
             tables=one.manifest["tables"],
             shipped=tuple(shipped),
             seconds=Seconds(one.seconds.snapshot, one.seconds.check, round(ship_seconds, 3)),
-            exit_code=1 if problems else 0,
+            exit_code=CheckError.exit_code if one.alarm else 1 if problems else 0,
         )

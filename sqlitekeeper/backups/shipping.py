@@ -71,7 +71,7 @@ class Shipper:
             return
         source = self.folder / SNAPSHOTS
         arrived = self._copy(source, destination, list(sizes), progress)
-        held = self.rclone.confirm(destination.to, sizes)
+        held = self._held(destination, sizes.keys() - arrived.keys())
         for parcel in parcels:
             if parcel.upload:
                 problem = arrived.get(parcel.object) or _size_problem(parcel, held)
@@ -106,12 +106,18 @@ class Shipper:
             problems |= self._copy(papers, destination, ready)
         if not texts:
             return
-        held = self.rclone.confirm(destination.to, texts, hashes=True)
+        held = self._held(destination, texts.keys() - problems.keys(), hashes=True)
         for path, text in texts.items():
-            problem = problems.get(path) or _paper_problem(path, text, held)
+            problem = problems.get(path) or paper_problem(path, text, held)
             if problem:
                 errors.setdefault((manifests | latest)[path].database, problem)
         _flush(destination, list(texts), errors, whole)
+
+    def _held(
+        self, destination: Destination, paths: set[str], *, hashes: bool = False
+    ) -> dict[str, RemoteObject]:
+        """Ask for what was copied only: what is in the way of the rest could fail the question."""
+        return self.rclone.confirm(destination.to, sorted(paths), hashes=hashes) if paths else {}
 
     def _copy(
         self,
@@ -142,7 +148,7 @@ def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
     return None
 
 
-def _paper_problem(path: str, text: bytes, held: dict[str, RemoteObject]) -> str | None:
+def paper_problem(path: str, text: bytes, held: dict[str, RemoteObject]) -> str | None:
     """What is wrong with a manifest or latest.json at the destination.
 
     The size alone would not tell a stale latest.json from a fresh one, so a

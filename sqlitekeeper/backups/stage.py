@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlitekeeper import wording
 from sqlitekeeper.backups.checking import check_snapshot, sha256_of
 from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
 from sqlitekeeper.backups.manifest import Versions, build_manifest
 from sqlitekeeper.backups.naming import snapshot_object
 from sqlitekeeper.backups.results import Seconds
@@ -22,7 +23,10 @@ from sqlitekeeper.state.history import Shipment
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A database that is ready to be shipped: one parcel for each destination, by `to`."""
+    """A database that is ready to be shipped: one parcel for each destination, by `to`.
+
+    `alarm` says what it has lost since the snapshot before.
+    """
 
     name: str
     path: Path
@@ -32,6 +36,7 @@ class Staged:
     manifest: dict[str, Any]
     parcels: dict[str, Parcel]
     seconds: Seconds
+    alarm: str | None = None
 
     @property
     def unchanged(self) -> bool:
@@ -52,6 +57,7 @@ class Stage:
     versions: Versions
     clock: Callable[[], datetime]
     listen: Listener
+    watch: LossWatch = field(default_factory=LossWatch)
 
     def prepare(self, name: str, path: Path) -> Staged:
         """Snapshot, hash and, where it is not at every destination already, check.
@@ -83,39 +89,57 @@ class Stage:
             self._tell(name, size, snapshot_seconds, checked.foreign_key_violations)
         seconds = Seconds(round(snapshot_seconds, 3), round(time.monotonic() - began, 3))
         parcels = {}
+        lost: dict[str, tuple[int, int]] = {}
         for to, shipment in held.items():
             if shipment:
-                parcels[to] = Parcel(name, shipment.object, size, shipment.manifest, upload=False)
+                manifest = self.watch.carried(to, shipment.manifest)
+                parcels[to] = Parcel(name, shipment.object, size, manifest, upload=False)
             elif fresh:
-                parcels[to] = Parcel(name, key, size, fresh, upload=True)
+                judged = self.watch.judge(to, fresh)
+                lost |= judged.lost
+                parcels[to] = Parcel(name, key, size, judged.manifest, upload=True)
         if fresh is None:
             file.unlink()
         manifest = fresh or next(iter(parcels.values())).manifest
-        return Staged(name, path, key, sha256, size, manifest, parcels, seconds)
+        alarm = on_hold(name, lost) if lost else None
+        if alarm is None:
+            self._tell_hold(name, parcels)
+        return Staged(name, path, key, sha256, size, manifest, parcels, seconds, alarm)
 
     def _held(self, destination: Destination, name: str, sha256: str) -> Shipment | None:
         """The shipment that makes an upload to this destination unnecessary."""
         shipment = self.shipments.get((destination.to, name))
         if destination.error is None and destination.lost(shipment):
-            text = f"the last snapshot has vanished from {destination.to}; shipping again"
+            text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
             self.listen(Note(name, text, Level.WARNING))
         if self.force or not destination.holds(shipment, sha256, self.check):
             return None
         return shipment
 
     def _free_name(self, name: str) -> tuple[datetime, str]:
-        """The time of the snapshot and its object, which no destination has yet."""
+        """The time of the snapshot and its object, which neither staging nor a destination has."""
         taken_at = self.clock()
-        while any(d.has(snapshot_object(name, taken_at)) for d in self.destinations):
+        while self._is_taken(key := snapshot_object(name, taken_at)):
             taken_at += timedelta(seconds=1)
-        return taken_at, snapshot_object(name, taken_at)
+        return taken_at, key
+
+    def _is_taken(self, key: str) -> bool:
+        staged = (self.folder / SNAPSHOTS / key).exists()
+        return staged or any(destination.has(key) for destination in self.destinations)
 
     def _tell(self, name: str, size: int, seconds: float, violations: int | None) -> None:
         said = "not checked" if self.check == "none" else f"{self.check} ok"
         self.listen(Note(name, f"snapshot {wording.size(size)} in {seconds:.1f} s, {said}"))
         if violations:
-            text = f"{violations} foreign-key violations (see PRAGMA foreign_key_check)"
+            counted = wording.counted(violations, "foreign-key violation")
+            text = f"{counted} (see PRAGMA foreign_key_check)"
             self.listen(Note(name, text, Level.WARNING))
         elif violations is None:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
+            self.listen(Note(name, text, Level.WARNING))
+
+    def _tell_hold(self, name: str, parcels: dict[str, Parcel]) -> None:
+        """Remind of a loss that nobody has accepted yet."""
+        holds = filter(None, (hold_of(parcel.manifest) for parcel in parcels.values()))
+        for text in dict.fromkeys(on_hold(name, hold.tables) for hold in holds):
             self.listen(Note(name, text, Level.WARNING))

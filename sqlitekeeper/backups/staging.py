@@ -19,7 +19,7 @@ UNMARKED_SECONDS = 3600
 
 
 @contextmanager
-def staging_folder(parent: Path) -> Iterator[Path]:
+def staging_folder(parent: Path, setting: str | None = "backup.staging") -> Iterator[Path]:
     """A new folder below `parent`, 0700 and of a random name, gone in the end.
 
     While it is in use a lock on its marker says so to other runs.
@@ -32,12 +32,17 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     except OSError as error:
         raise KeeperError(
             f"{parent}: staging folder: {error.strerror}",
-            hint="make it, or point backup.staging in keeper.toml at another folder",
+            hint=f"make it, or point {setting} in keeper.toml at another folder"
+            if setting
+            else "keeper needs to write in the folder of the database",
         ) from None
     marker = -1
     try:
-        marker = os.open(folder / MARKER, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        new = folder / f"{MARKER}.new"
+        marker = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(marker, fcntl.LOCK_EX)
+        # Only now may it be seen: a marker that is not locked means a killed run.
+        new.rename(folder / MARKER)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

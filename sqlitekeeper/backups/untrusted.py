@@ -17,6 +17,10 @@ class ManifestError(KeeperError):
     """A manifest cannot be used: not readable, not complete, or of a newer format."""
 
 
+class NewerFormatError(ManifestError):
+    """A manifest is of a format that this keeper does not know yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest whose every value has been looked at. Sizes in bytes."""
@@ -50,11 +54,10 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         raise ManifestError(f"{where}: is not a manifest")
     version = raw.get("format")
     if version != FORMAT or isinstance(version, bool):
-        newer = isinstance(version, int) and version > FORMAT
-        raise ManifestError(
-            f"{where}: manifest of format {version!r}, this keeper reads format {FORMAT}",
-            hint="upgrade keeper" if newer else None,
-        )
+        text = f"{where}: manifest of format {version!r:.60}, this keeper reads format {FORMAT}"
+        if isinstance(version, int) and version > FORMAT:
+            raise NewerFormatError(text, hint="upgrade keeper")
+        raise ManifestError(text)
     try:
         return _typed(raw)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -1,31 +1,26 @@
 """`keeper backup`: the daily work."""
 
-import shlex
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import click
 
 from sqlitekeeper import __version__
-from sqlitekeeper.backups.rclone import Rclone
-from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.results import BackupResult, BackupRun
 from sqlitekeeper.backups.run import BackupOptions, Job, back_up
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.memory import measured, remember
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
 from sqlitekeeper.config import (
     Config,
     Database,
-    local_folder,
     refuse_claimed_names,
     select_databases,
 )
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.errors import ConfigError
-from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_backup, show_backup_total
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import size
@@ -35,6 +30,10 @@ HELP = """Take snapshots, prove them, and ship them with rclone.
 Each database is copied with VACUUM INTO while the application goes on, checked
 (integrity, foreign keys, row counts, sha256) and uploaded; it counts as shipped
 when the destination itself says so. What has not changed is not uploaded again.
+Then those snapshots go that no retention rule keeps.
+
+A table that is gone, or has lost more than half of its rows, is an alarm (exit
+status 12), and nothing of that database is pruned until --accept-loss.
 
 \b
   keeper backup storage/production.sqlite3 --to b2:my-bucket/web1
@@ -53,6 +52,12 @@ when the destination itself says so. What has not changed is not uploaded again.
 @click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 @click.option("--force", is_flag=True, help="Also ship what has not changed.")
 @click.option(
+    "--accept-loss",
+    multiple=True,
+    metavar="NAME",
+    help="What this database has lost is well: no alarm, and prune it again.",
+)
+@click.option(
     "--lock-wait",
     type=click.FloatRange(min=0),
     default=60.0,
@@ -67,21 +72,21 @@ def command(
     to: tuple[str, ...],
     dry_run: bool,
     force: bool,
+    accept_loss: tuple[str, ...],
     lock_wait: float,
 ) -> int:
     """Back up each database, and say where it is now."""
     config = session.config()
     databases = _wanted(config, names)
-    destinations = _destinations(config, to)
+    _refuse_unknown(accept_loss, databases)
+    destinations = chosen(config, to, "--to")
     if dry_run:
-        return session.finish(_rehearse(databases, destinations), show_backup, dry_run=True)
-
-    def say_command(command: Sequence[str]) -> None:
-        session.listen(Note("", shlex.join(command), Level.DETAIL))
+        rehearsed = _rehearse(databases, destinations)
+        return session.finish(rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[])
 
     options = BackupOptions(
         to=destinations,
-        rclone=Rclone(find_rclone(config.rclone), config.backup.rclone_args, say_command),
+        rclone=make_rclone(session, config),
         state=config.state,
         host=socket.gethostname(),
         keeper_version=__version__,
@@ -90,9 +95,12 @@ def command(
         check=config.backup.check,
         force=force,
         lock_wait_seconds=lock_wait,
+        policy=retention_policy(config) if config.backup.prune else None,
+        loss_alarm=config.backup.loss_alarm,
+        accept_loss=frozenset(accept_loss),
     )
     run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
-    paths = (r.path for r in run.databases if r.outcome != "skipped" and not r.exit_code)
+    paths = (r.path for r in run.databases if r.outcome in ("shipped", "unchanged"))
     remember(session, config.state, measured(paths))
     return session.finish(
         run.databases,
@@ -122,15 +130,14 @@ def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:
     return list(databases)
 
 
-def _destinations(config: Config, to: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = tuple(local_folder(one, Path.cwd()) for one in to) or config.backup.to
-    if not chosen:
-        raise ConfigError(
-            "no destination to ship to",
-            hint='add --to REMOTE, or to = "..." to [backup] in keeper.toml;'
-            " a local folder works too",
-        )
-    return tuple(dict.fromkeys(chosen))
+def _refuse_unknown(accepted: tuple[str, ...], databases: Sequence[Database]) -> None:
+    names = [database.name for database in databases]
+    for name in accepted:
+        if name not in names:
+            raise ConfigError(
+                f"--accept-loss {name}: no database of this run has this name",
+                hint=f"there are: {', '.join(names[:20])}",
+            )
 
 
 def _rehearse(databases: Sequence[Database], destinations: Sequence[str]) -> list[BackupResult]:

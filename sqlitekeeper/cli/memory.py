@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.database.measure import Measurement, measure
-from sqlitekeeper.errors import KeeperError, RunInterruptedError
+from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.state.history import History
 
@@ -17,8 +17,6 @@ def measured(paths: Iterable[Path]) -> list[tuple[Path, Measurement]]:
     for path in paths:
         try:
             sizes.append((path, measure(path)))
-        except RunInterruptedError:
-            raise
         except (KeeperError, OSError):
             continue
     return sizes
@@ -31,7 +29,5 @@ def remember(
     try:
         if measurements:
             History(state).add_samples(measurements, datetime.now(UTC))
-    except RunInterruptedError:
-        raise
     except (KeeperError, OSError) as error:
         session.listen(Note("", f"sizes not remembered: {error}", Level.WARNING))

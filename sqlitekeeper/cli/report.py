@@ -8,7 +8,7 @@ from sqlitekeeper.cli.memory import remember
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
 from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.measure import Measurement, measure
-from sqlitekeeper.errors import KeeperError, RunInterruptedError
+from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_report
 from sqlitekeeper.state.history import History
@@ -59,8 +59,6 @@ def _earlier(
 ) -> dict[Path, tuple[HistoryPoint, ...]]:
     try:
         return History(state).points(paths)
-    except RunInterruptedError:
-        raise
     except (KeeperError, OSError) as error:
         session.listen(Note("", f"no history: {error}", Level.WARNING))
         return {}

@@ -23,7 +23,7 @@ class Result(Protocol):
     @property
     def name(self) -> str: ...  # noqa: D102
     @property
-    def path(self) -> Path: ...  # noqa: D102
+    def path(self) -> Path | None: ...  # noqa: D102
     @property
     def outcome(self) -> str: ...  # noqa: D102
     @property

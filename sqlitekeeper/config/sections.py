@@ -25,6 +25,7 @@ _BACKUP: values.Keys = {
     "prune": values.flag,
     **{keep: values.count(0) for keep in _KEEPS},
     "rclone_args": values.listed(values.text),
+    "loss_alarm": values.share,
 }
 
 _FILES: values.Keys = {

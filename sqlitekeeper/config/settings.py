@@ -38,7 +38,9 @@ class VacuumSettings:
 class BackupSettings:
     """`[backup]`: where snapshots go, how they are checked and how long they stay.
 
-    `to` holds absolute local folders and rclone remotes.
+    `to` holds absolute local folders and rclone remotes. `loss_alarm` is the
+    share of its rows that a table may lose from one snapshot to the next; 0 is
+    no alarm.
     """
 
     to: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class BackupSettings:
     keep_monthly: int = 12
     keep_yearly: int = 0
     rclone_args: tuple[str, ...] = ()
+    loss_alarm: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,15 @@ def count(least: int) -> Parser[int]:
     return parse
 
 
+def share(value: object, spot: Spot) -> float:
+    """A part of a whole, from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise spot.error(f"must be a number from 0 to 1, not {described(value)}")
+    if not 0 <= value <= 1:
+        raise spot.error(f"must be from 0 to 1, not {described(value)}")
+    return float(value)
+
+
 def choice(*options: str) -> Parser[str]:
     """One word of a few."""
 

@@ -18,8 +18,8 @@ _FTS5 = re.compile(r"\busing\s+[\"'`\[]?fts5\b", re.IGNORECASE)
 class FullText:
     """What was found: damaged indexes, and what is only worth a remark, a sentence each."""
 
-    problems: tuple[str, ...]
-    remarks: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def check_full_text(connection: apsw.Connection) -> FullText:

@@ -6,12 +6,12 @@ says so.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 
@@ -39,6 +39,13 @@ CREATE TABLE IF NOT EXISTS shipment (
     manifest TEXT NOT NULL,
     PRIMARY KEY (destination, database)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS drill (
+    destination TEXT NOT NULL,
+    object TEXT NOT NULL,
+    at TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (destination, object)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -50,6 +57,15 @@ class Shipment:
     database: str
     object: str
     manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRecord:
+    """The last drill of a snapshot at a destination that does not take marks."""
+
+    object: str
+    at: datetime
+    outcome: Literal["proven", "failed"]
 
 
 class History:
@@ -137,6 +153,50 @@ class History:
             Shipment(str(to), str(db), str(o), json.loads(str(m))) for to, db, o, m in rows
         )
         return {(one.destination, one.database): one for one in shipments}
+
+    def add_drills(
+        self, destination: str, drills: Sequence[DrillRecord], present: Collection[str]
+    ) -> None:
+        """Remember drills whose marks a destination did not take.
+
+        `present` are the objects that it has: what is known of others is forgotten.
+
+        Raises:
+            KeeperError: the history cannot be written.
+        """
+        with self._open() as connection, connection:
+            known = connection.execute(
+                "SELECT object FROM drill WHERE destination = ?", (destination,)
+            ).fetchall()
+            connection.executemany(
+                "DELETE FROM drill WHERE destination = ? AND object = ?",
+                ((destination, name) for (name,) in known if name not in present),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO drill VALUES (?, ?, ?, ?)",
+                ((destination, d.object, d.at.isoformat(), d.outcome) for d in drills),
+            )
+
+    def drills(self, destination: str) -> dict[str, DrillRecord]:
+        """The drills whose marks a destination did not take, by object.
+
+        Raises:
+            KeeperError: the history cannot be read.
+        """
+        if not self.path.exists():
+            return {}
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT object, at, outcome FROM drill WHERE destination = ?", (destination,)
+            ).fetchall()
+        return {
+            str(name): DrillRecord(str(name), datetime.fromisoformat(str(at)), _outcome(outcome))
+            for name, at, outcome in rows
+        }
+
+
+def _outcome(value: object) -> Literal["proven", "failed"]:
+    return "proven" if value == "proven" else "failed"
 
 
 def _int(value: object) -> int:

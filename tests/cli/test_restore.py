@@ -181,7 +181,7 @@ def test_truncated_object_is_found(keeper: Keeper, shipped: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"tables": {"t": 51}}, "row counts"),
+        ({"tables": {"t": 51}}, "table t: 50 rows, its manifest says 51"),
         ({"format": 2}, "upgrade keeper"),
         ({"tables": ["t"]}, "manifest"),
         ({"database": "other"}, "no snapshot of"),

@@ -47,6 +47,7 @@ def test_every_key_is_read(configure: Configure) -> None:
         keep_monthly = 6
         keep_yearly = 8
         rclone_args = ["--bwlimit", "8M"]
+        loss_alarm = 0.25
         [[files]]
         name = "active-storage"
         path = "/srv/app/storage"
@@ -75,6 +76,7 @@ def test_every_key_is_read(configure: Configure) -> None:
             keep_monthly=6,
             keep_yearly=8,
             rclone_args=("--bwlimit", "8M"),
+            loss_alarm=0.25,
         ),
         files=(
             FileSet(
@@ -91,7 +93,7 @@ def test_defaults_are_those_of_the_design() -> None:
     """What an empty file means."""
     assert VacuumSettings() == VacuumSettings(1000, 100, 0, False)
     assert BackupSettings() == BackupSettings(
-        (), Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, ()
+        (), Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, (), 0.5
     )
 
 
@@ -110,6 +112,12 @@ def test_keeping_nothing_is_fine_without_prune(configure: Configure) -> None:
         f"keep_{rule} = 0" for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly")
     )
     assert configure(f"[backup]\nprune = false\n{zero}").backup.keep_daily == 0
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_loss_alarm_may_be_a_whole_number(configure: Configure, share: int) -> None:
+    """0 for none and 1 for all need no decimal point."""
+    assert configure(f"[backup]\nloss_alarm = {share}").backup.loss_alarm == share
 
 
 FILES = "[[files]]\nname = 'u'\npath = 'u'\nto = 'b2:u'\n"
@@ -158,6 +166,11 @@ BAD = [
         "[backup]\nrclone_args = '-v'",
         'backup.rclone_args: must be a list in [brackets], not "-v"',
     ),
+    ("[backup]\nloss_alarm = true", "backup.loss_alarm: must be a number from 0 to 1, not true"),
+    (
+        "[backup]\nloss_alarm = '50 %'",
+        'backup.loss_alarm: must be a number from 0 to 1, not "50 %"',
+    ),
     (
         "[notify]\non_failure = 'alert'",
         'notify.on_failure: must be a list in [brackets], not "alert"',
@@ -190,6 +203,9 @@ BAD = [
     ("[backup]\nmax_age = '0s'", "backup.max_age: '0s' must be more than 0s and at most a century"),
     ("state = ''", "state: must not be empty; leave the key out for its default"),
     ('state = "a\\u0000b"', "state: must not contain a NUL character"),
+    ("[backup]\nloss_alarm = 50", "backup.loss_alarm: must be from 0 to 1, not 50"),
+    ("[backup]\nloss_alarm = -0.1", "backup.loss_alarm: must be from 0 to 1, not -0.1"),
+    ("[backup]\nloss_alarm = nan", "backup.loss_alarm: must be from 0 to 1, not nan"),
     ("[backup]\nto = ''", "backup.to: must not be empty; leave the key out for its default"),
     ("[backup]\nto = []", "backup.to: must name a destination; leave the key out for none"),
     ("[backup]\nto = ['b2:x', 'b2:x']", 'backup.to[1]: "b2:x" is in the list twice'),
@@ -263,7 +279,7 @@ SECTIONS = {
     "": ["state", "rclone", "databases", "vacuum", "backup", "files", "notify"],
     "vacuum": ["pages", "max_lock_ms", "keep_free_pages", "optimize"],
     "backup": [
-        *("to", "staging", "check", "max_age", "prune", "rclone_args"),
+        *("to", "staging", "check", "max_age", "prune", "rclone_args", "loss_alarm"),
         *("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"),
     ],
     "databases": ["path", "name", "exclude", "backup", "optional"],

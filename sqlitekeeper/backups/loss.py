@@ -1,0 +1,163 @@
+"""Semantic loss: a sound snapshot of a database that has lost what it is for.
+
+Row counts are compared with those of the snapshot before. After an alarm the
+database is on hold: the snapshots from before the loss stay, until a person
+says that all is well. The hold is written into the manifests, so that it
+outlives this host.
+"""
+
+import shlex
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlitekeeper.wording import counted
+
+HOLD = "hold"
+# Smaller tables come and go.
+LEAST_ROWS = 100
+NAMED = 5
+
+Falls = Mapping[str, tuple[int, int]]
+
+
+def falls(
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    share: float,
+    ignored: Collection[str] = (),
+) -> dict[str, tuple[int, int]]:
+    """The tables that lost too much, with their rows before and after.
+
+    Too much is all of a table that had rows and is gone, or more than `share`
+    of its rows and at least LEAST_ROWS. A share of 0 finds nothing.
+    """
+    if not share:
+        return {}
+    found = {}
+    for table, rows in before.items():
+        lost = rows - after.get(table, 0)
+        gone = table not in after and rows > 0
+        if table not in ignored and (gone or (lost >= LEAST_ROWS and lost > share * rows)):
+            found[table] = (rows, rows - lost)
+    return found
+
+
+def on_hold(database: str, tables: Falls) -> str:
+    """Which table fell from what to what, the first few of them, and how to say that it is well."""
+    said = [
+        f"{table} fell from {counted(before, 'row')} to {after:,}"
+        for table, (before, after) in list(tables.items())[:NAMED]
+    ]
+    if len(tables) > NAMED:
+        said.append(f"and {len(tables) - NAMED} more")
+    what = ", ".join(said) or "it has lost rows"
+    command = f"keeper backup --accept-loss {shlex.quote(database)}"
+    return f"{what}; pruning is on hold until `{command}`, or a drill by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a database is not pruned: since when, and which tables fell from what to what."""
+
+    since: str
+    tables: Falls
+
+    @property
+    def manifest_value(self) -> dict[str, Any]:
+        """The hold as its manifest has it."""
+        return {"since": self.since, "tables": {t: list(rows) for t, rows in self.tables.items()}}
+
+
+def hold_of(manifest: Mapping[str, Any]) -> Hold | None:
+    """The hold that a manifest tells of, if any.
+
+    The manifest may be anyone's: what is not well-formed in its hold is left
+    out, but a hold it is.
+    """
+    found = manifest.get(HOLD)
+    if not found:
+        return None
+    hold = found if isinstance(found, dict) else {}
+    tables = hold.get("tables")
+    since = hold.get("since")
+    return Hold(
+        since if isinstance(since, str) and _is_time(since) else str(manifest.get("taken_at")),
+        {
+            str(table): (rows[0], rows[1])
+            for table, rows in (tables if isinstance(tables, dict) else {}).items()
+            if isinstance(rows, list)
+            and len(rows) == 2
+            and all(isinstance(count, int) for count in rows)
+        },
+    )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def with_hold(manifest: Mapping[str, Any], hold: Hold | None) -> dict[str, Any]:
+    """A manifest with this hold, or with none."""
+    plain = {key: value for key, value in manifest.items() if key != HOLD}
+    return plain | {HOLD: hold.manifest_value} if hold else plain
+
+
+@dataclass(frozen=True, slots=True)
+class LossWatch:
+    """Compares new snapshots with what each destination had of a database before.
+
+    `before` holds manifests by destination and database; the losses of the
+    `accepted` databases are no loss, and their holds are over.
+    """
+
+    share: float = 0.5
+    accepted: frozenset[str] = frozenset()
+    before: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def hold(self, to: str, database: str) -> Hold | None:
+        """The hold that a database was under before, unless it is accepted now."""
+        if database in self.accepted:
+            return None
+        return hold_of(self.before.get((to, database), {}))
+
+    def carried(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest of what has not changed, on hold if it was before."""
+        return with_hold(manifest, self.hold(to, manifest["database"]))
+
+    def judge(self, to: str, manifest: Mapping[str, Any]) -> "Judged":
+        """The manifest of a new snapshot, on hold as before or for what was lost now."""
+        database = manifest["database"]
+        hold, before = self.hold(to, database), self.before.get((to, database))
+        if before is None or database in self.accepted:
+            return Judged(dict(manifest))
+        shadows = _shadow_tables(before) | _shadow_tables(manifest)
+        lost = falls(before["tables"], manifest["tables"], self.share, shadows)
+        if lost:
+            known = dict(hold.tables) if hold else {}
+            now = {table: (known.get(table, rows)[0], rows[1]) for table, rows in lost.items()}
+            hold = Hold(hold.since if hold else str(manifest["taken_at"]), known | now)
+        return Judged(with_hold(manifest, hold), lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A manifest to write at a destination, and what was lost since the one before."""
+
+    manifest: dict[str, Any]
+    lost: Falls = field(default_factory=dict)
+
+
+def _shadow_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """The tables whose rows are no one's data: an FTS index shrinks when it is optimised."""
+    names = manifest.get("shadow_tables")
+    if not isinstance(names, list):
+        return frozenset()
+    return frozenset(
+        name for name in names if isinstance(name, str) and not name.endswith("_content")
+    )

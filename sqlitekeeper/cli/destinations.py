@@ -1,0 +1,64 @@
+"""Which destinations a command looks at, and the rclone that it looks with."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.backups.retention import Policy
+from sqlitekeeper.cli.session import Session
+from sqlitekeeper.config import Config, local_folder
+from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.events import Level, Note
+
+
+def chosen(config: Config, given: Sequence[str], option: str = "--from") -> tuple[str, ...]:
+    """The destinations that the command line gives, else the configured ones; each once.
+
+    `option` is how the command line gives one.
+
+    Raises:
+        ConfigError: there is none, or one that cannot be.
+    """
+    destinations = tuple(local_folder(one, Path.cwd()) for one in given) or config.backup.to
+    if not destinations:
+        raise ConfigError(
+            "no destination",
+            hint=f'add {option} REMOTE, or to = "..." to [backup] in keeper.toml;'
+            " a local folder works too",
+        )
+    return tuple(dict.fromkeys(destinations))
+
+
+def make_rclone(session: Session, config: Config) -> Rclone:
+    """The rclone to run, with the configuration's own arguments; --verbose shows its commands.
+
+    Raises:
+        KeeperError: there is none, or not the one that was asked for.
+    """
+
+    def say_command(command: Sequence[str]) -> None:
+        session.listen(Note("", shlex.join(command), Level.DETAIL))
+
+    return Rclone(find_rclone(config.rclone), config.backup.rclone_args, say_command)
+
+
+def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
+    """List every destination once; one that does not answer has its `error` set.
+
+    Raises:
+        RcloneError: none of them answers.
+    """
+    found = [look(rclone, to) for to in destinations]
+    errors = [destination.error for destination in found if destination.error]
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    return found
+
+
+def retention_policy(config: Config) -> Policy:
+    """The rules of `[backup]` that say which snapshots stay."""
+    return Policy(**{rule.name: getattr(config.backup, rule.name) for rule in fields(Policy)})

@@ -1,0 +1,73 @@
+"""`keeper drill`: prove that snapshots restore."""
+
+import socket
+import sys
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+
+from sqlitekeeper.backups.choice import LATEST
+from sqlitekeeper.backups.destination import look
+from sqlitekeeper.backups.drill import DrillOptions, drill
+from sqlitekeeper.cli.destinations import chosen, make_rclone
+from sqlitekeeper.cli.session import Session, common_options, database_arguments
+from sqlitekeeper.cli.shelves import from_option
+from sqlitekeeper.cli.subjects import subjects
+from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.output.backup_lines import show_drill
+
+HELP = """Prove that snapshots restore, without touching a live database.
+
+Downloads one snapshot of each database from each destination to a private
+folder, compares it with its manifest (size, sha256, row counts, foreign keys)
+and checks it (integrity, FTS5 indexes). The result is kept beside the snapshot,
+where status and snapshots find it. What is not as it should be ends with 12.
+
+Asked for on a terminal, a drill that proves a database also lets it be pruned
+again after the alarm that its tables lost rows.
+
+\b
+  keeper drill production
+  keeper drill --rotate        from cron: in time, every snapshot has its turn
+"""
+
+
+@click.command("drill", help=HELP)
+@database_arguments
+@click.option(
+    "--at",
+    default=LATEST,
+    show_default=True,
+    metavar="latest|TIME|OBJECT",
+    help="The newest; the newest not after a time (ISO 8601, UTC unless it says otherwise; a bare"
+    " date includes that day); or an object's name.",
+)
+@click.option(
+    "--rotate",
+    is_flag=True,
+    help="The one whose last drill is the longest ago; never drilled ones first, oldest first.",
+)
+@from_option
+@common_options
+def command(
+    session: Session, names: tuple[str, ...], at: str, rotate: bool, froms: tuple[str, ...]
+) -> int:
+    """Drill each database at each destination."""
+    if rotate and at != LATEST:
+        raise ConfigError("--at and --rotate each choose a snapshot; give one of them")
+    config = session.config()
+    places, rclone = chosen(config, froms), make_rclone(session, config)
+    destinations = [look(rclone, to) for to in places]
+    options = DrillOptions(
+        rclone=rclone,
+        staging=config.backup.staging,
+        state=config.state,
+        host=socket.gethostname(),
+        clock=partial(datetime.now, UTC),
+        at=at,
+        rotate=rotate,
+        asked_by_person=sys.stdin.isatty(),
+    )
+    wanted = subjects(config, names, froms, destinations)
+    return session.finish(drill(wanted, destinations, options, session.listen), show_drill)

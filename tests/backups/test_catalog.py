@@ -1,0 +1,76 @@
+"""What a listing says about the snapshots at a destination."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from sqlitekeeper.backups.catalog import DatabaseShelf, read_shelves
+from sqlitekeeper.backups.rclone import RemoteObject
+
+DAY1 = "app/app-20261101T030000Z"
+DAY2 = "app/app-20261102T030000Z"
+
+
+def shelf(*paths: str) -> DatabaseShelf:
+    """What a destination with these objects holds of the database `app`."""
+    return read_shelves("to", [RemoteObject(path, 7) for path in paths])["app"]
+
+
+def test_a_snapshot_is_what_has_a_manifest() -> None:
+    """With its size, its time and the destination."""
+    (found,) = shelf(f"{DAY1}.sqlite3", f"{DAY1}.json").snapshots
+    assert (found.object, found.bytes, found.to) == (f"{DAY1}.sqlite3", 7, "to")
+    assert found.taken_at == datetime(2026, 11, 1, 3, tzinfo=UTC)
+
+
+def test_snapshots_are_newest_first() -> None:
+    """Whatever the order of the listing."""
+    found = shelf(f"{DAY1}.sqlite3", f"{DAY2}.json", f"{DAY1}.json", f"{DAY2}.sqlite3")
+    assert [one.object for one in found.snapshots] == [f"{DAY2}.sqlite3", f"{DAY1}.sqlite3"]
+    assert found.newest == found.snapshots[0]
+
+
+@pytest.mark.parametrize("kind", ["sqlite3", "json", "proven.json", "failed.json"])
+def test_a_part_alone_is_an_orphan(kind: str) -> None:
+    """It is nothing that could be restored by the rules."""
+    found = shelf(f"{DAY1}.{kind}")
+    assert found.snapshots == ()
+    assert [orphan.path for orphan in found.orphans] == [f"{DAY1}.{kind}"]
+
+
+@pytest.mark.parametrize(
+    ("marks", "mark"),
+    [([], None), (["proven"], "proven"), (["failed"], "failed"), (["proven", "failed"], "failed")],
+)
+def test_the_mark_of_a_drill_is_seen(marks: list[str], mark: str | None) -> None:
+    """Of two that contradict each other the worse one counts."""
+    paths = [f"{DAY1}.{one}.json" for one in marks]
+    (found,) = shelf(f"{DAY1}.sqlite3", f"{DAY1}.json", *paths).snapshots
+    assert found.mark == mark
+    assert [paper.path for paper in found.papers] == [f"{DAY1}.json", *paths]
+
+
+def test_the_newest_manifest_is_latest_json() -> None:
+    """Or the newest snapshot's own, where latest.json is gone."""
+    pair = (f"{DAY1}.sqlite3", f"{DAY1}.json")
+    assert shelf(*pair, "app/latest.json").newest_manifest == RemoteObject("app/latest.json", 7)
+    assert shelf(*pair).newest_manifest == RemoteObject(f"{DAY1}.json", 7)
+    assert shelf(f"{DAY1}.sqlite3").newest_manifest is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "latest.json",
+        "app/other-20261101T030000Z.sqlite3",
+        "app/app-20261101T030000Z.sqlite3.bak",
+        "app/app-20261399T030000Z.sqlite3",
+        "app/sub/app-20261101T030000Z.sqlite3",
+        "app-20261101T030000Z.sqlite3",
+        "-app/-app-20261101T030000Z.sqlite3",
+        "../app/app-20261101T030000Z.sqlite3",
+    ],
+)
+def test_what_is_not_named_by_keeper_is_left_out(path: str) -> None:
+    """Neither a snapshot nor an orphan."""
+    assert read_shelves("to", [RemoteObject(path, 7)]) == {}

@@ -1,0 +1,129 @@
+"""Small files from a destination and to it, with real rclone."""
+
+from pathlib import Path
+
+import pytest
+
+from sqlitekeeper.backups.destination import look
+from sqlitekeeper.backups.papers import fetch_manifests, fetch_papers, store_papers, try_papers
+from sqlitekeeper.backups.rclone import Rclone, RcloneError
+from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.backups.untrusted import MAX_MANIFEST_BYTES, ManifestError
+from tests.conftest import S3, WrapRclone
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    folder = tmp_path / "place"
+    (folder / "app").mkdir(parents=True)
+    return folder
+
+
+def rclone() -> Rclone:
+    return Rclone(find_rclone(None))
+
+
+def test_contents_come_by_path(place: Path, any_rclone: Path) -> None:
+    """Odd names, and those that look like options or comments, are names like any other."""
+    texts = {f"app/{name}": name.encode() for name in ("a.json", "# b.json", "ü é.json", "-c.json")}
+    for path, text in texts.items():
+        (place / path).write_bytes(text)
+
+    objects = look(rclone(), str(place)).listing
+    assert objects is not None
+    assert fetch_papers(rclone(), str(place), objects.values()) == texts
+
+
+def test_what_is_too_large_is_not_downloaded(s3: S3, any_rclone: Path) -> None:
+    """What the listing says to be too large is left out, and an error where it is read."""
+    with (s3.folder / "latest.json").open("wb") as file:
+        file.truncate(MAX_MANIFEST_BYTES + 1)
+    (s3.folder / "small.json").write_bytes(b"{}")
+    objects = (look(rclone(), s3.to).listing or {}).values()
+    assert {one.bytes for one in objects} == {2, MAX_MANIFEST_BYTES + 1}
+    s3.forget_calls()
+
+    found = fetch_manifests(rclone(), s3.to, objects)
+
+    assert s3.calls().count("GET OBJECT") == 1
+    error = found["latest.json"]
+    assert isinstance(error, ManifestError)
+    assert "bytes are too many" in error.message
+
+
+def test_largest_manifest_is_still_read(place: Path) -> None:
+    """The limit itself is allowed."""
+    (place / "app/full.json").write_bytes(b" " * MAX_MANIFEST_BYTES)
+    objects = (look(rclone(), str(place)).listing or {}).values()
+    assert len(fetch_papers(rclone(), str(place), objects)["app/full.json"]) == MAX_MANIFEST_BYTES
+
+
+def test_nothing_wanted_runs_nothing(place: Path, tmp_path: Path) -> None:
+    """No rclone is needed for no files."""
+    absent = Rclone(str(tmp_path / "no-such-rclone"))
+    assert try_papers(absent, str(place), []) == ({}, None)
+    assert store_papers(absent, look(rclone(), str(place)), {}) == {}
+
+
+def test_those_that_came_are_kept_when_others_do_not(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, any_rclone: Path
+) -> None:
+    """One paper that the remote cannot give, here a damaged one of a crypt remote, is no more."""
+    for key, value in {
+        "TYPE": "crypt",
+        "REMOTE": str(place),
+        "PASSWORD": "cVJ4yZMYZDUlMQeYvVzSCLRVrEJdBQg",
+        "FILENAME_ENCRYPTION": "off",
+    }.items():
+        monkeypatch.setenv(f"RCLONE_CONFIG_SECRET_{key}", value)
+    monkeypatch.setenv("RCLONE_RETRIES", "1")
+    monkeypatch.setenv("RCLONE_LOW_LEVEL_RETRIES", "1")
+    destination = look(rclone(), "secret:")
+    texts = {"app/a.json": b"a" * 99, "app/b.json": b"b" * 99}
+    assert store_papers(rclone(), destination, texts) == {}
+    damaged = place / "app/b.json.bin"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+
+    objects = (look(rclone(), "secret:").listing or {}).values()
+    contents, error = try_papers(rclone(), "secret:", objects)
+
+    assert contents == {"app/a.json": texts["app/a.json"]}
+    assert error is not None
+    assert "b.json" in error.message
+    with pytest.raises(RcloneError):
+        fetch_papers(rclone(), "secret:", objects)
+
+
+def test_stored_papers_are_there(place: Path, any_rclone: Path) -> None:
+    """They replace what was there of the same name."""
+    (place / "app/a.json").write_bytes(b"old")
+    texts = {"app/a.json": b"new", "other/b.json": b"also"}
+
+    assert store_papers(rclone(), look(rclone(), str(place)), texts) == {}
+
+    assert {path: (place / path).read_bytes() for path in texts} == texts
+
+
+def test_upload_that_is_only_claimed_is_a_problem(place: Path, wrap_rclone: WrapRclone) -> None:
+    """rclone's word is not taken for it, and an older paper of the same size does not pass."""
+    (place / "app/a.json").write_bytes(b"old")
+    wrap_rclone(copy="exit 0")
+    texts = {"app/a.json": b"new", "app/b.json": b"new"}
+
+    problems = store_papers(rclone(), look(rclone(), str(place)), texts)
+
+    assert "is an older one" in problems["app/a.json"]
+    assert "not whole" in problems["app/b.json"]
+
+
+def test_link_in_a_download_is_not_followed(place: Path, wrap_rclone: WrapRclone) -> None:
+    """Whatever an rclone writes into the private folder, only regular files are read from it."""
+    (place / "app/a.json").write_bytes(b"a")
+    listing = look(rclone(), str(place)).listing or {}
+    wrap_rclone(
+        copy='for one; do case "$one" in */keeper-papers-*) target="$one";; esac; done;'
+        f' mkdir "$target/app"; ln -s "{place}/app/a.json" "$target/app" && touch "{place}/made";'
+        " exit 0"
+    )
+    assert try_papers(rclone(), str(place), listing.values()) == ({}, None)
+    assert (place / "made").exists()

