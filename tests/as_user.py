@@ -7,22 +7,25 @@ imported before the rights to do so are given up.
 import os
 import pkgutil
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 
 import humanize
 
-from sqlitekeeper import config, database, output, state
+from sqlitekeeper import backups, config, database, output, state
 from sqlitekeeper.cli.app import run_command_line
 
 
 def main() -> int:
     """Become the other user, and carry out a keeper command."""
     uid, gid, *arguments = sys.argv[1:]
-    for room in (config, database, output, state):
+    for room in (config, database, output, state, backups):
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             import_module(module.name)
     import_module(f"sqlitekeeper.cli.{arguments[0]}")
+    # These import on first use.
     humanize.naturalsize(1)
+    datetime.strptime("2026", "%Y").replace(tzinfo=UTC)
     os.setgroups([])
     os.setgid(int(gid))
     os.setuid(int(uid))

@@ -475,7 +475,9 @@ class OtherUser:
             [sys.executable, "-m", "tests.as_user", str(self.uid), str(self.gid)]
             + [str(argument) for argument in arguments],
             cwd=REPOSITORY,
-            env=os.environ | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)},
+            env=os.environ
+            | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)}
+            | {"RCLONE_CONFIG": str(self.folder / "rclone.conf")},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

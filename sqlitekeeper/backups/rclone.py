@@ -297,6 +297,7 @@ _HINTS = (
     ("custom CA bundle", "rclone before 1.64 does not start S3 with AWS_CA_BUNDLE set: unset it"),
     ("find section in config", "no such remote: `rclone listremotes` names those that there are"),
     ("unknown flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
+    ("load config file", "rclone cannot read its configuration; `rclone config file` names it"),
     ("no space left", "the destination's disk is full"),
     ("file too big for remaining disk space", "the destination's disk is full"),
     ("permission denied", "this user may not write to the destination"),

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, S3, Beside, Keeper, MakeDatabase, count_rows, pragma
+from tests.conftest import (
+    REPOSITORY,
+    S3,
+    Beside,
+    Keeper,
+    MakeDatabase,
+    OtherUser,
+    count_rows,
+    pragma,
+)
 
 
 @pytest.fixture
@@ -287,3 +297,44 @@ def test_killed_at_random_times_one_complete_database_is_in_place(
     assert last.status == 0
     assert count_rows(path) == 2000
     assert not list(tmp_path.glob("keeper-staging-*"))
+
+
+@pytest.fixture
+def shipped_by_other(other_user: OtherUser, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database of somebody else's with a snapshot, both in their own folder."""
+    program = shutil.copy(Path(sys.executable).with_name("rclone"), other_user.folder)
+    monkeypatch.setenv("KEEPER_RCLONE", program)
+    path = other_user.folder / "app.sqlite3"
+    assert other_user.keeper("init", path).status == 0
+    assert other_user.keeper("backup", path, "--to", other_user.folder / "dest").status == 0
+    return path
+
+
+def test_owner_restores_without_being_root(shipped_by_other: Path, other_user: OtherUser) -> None:
+    """The mode stays, the file stays theirs."""
+    shipped_by_other.chmod(0o640)
+
+    run = other_user.keeper(
+        "restore", shipped_by_other, "--from", other_user.folder / "dest", "--replace"
+    )
+
+    assert run.status == 0, run.err
+    facts = shipped_by_other.stat()
+    assert (facts.st_uid, facts.st_mode & 0o777) == (other_user.uid, 0o640)
+
+
+def test_file_of_somebody_else_is_not_replaced_by_one_of_ours(
+    shipped_by_other: Path, other_user: OtherUser
+) -> None:
+    """Its owner could not open it any more; nothing changes."""
+    os.chown(shipped_by_other, 12345, 12346)
+    before = shipped_by_other.read_bytes()
+
+    run = other_user.keeper(
+        "restore", shipped_by_other, "--from", other_user.folder / "dest", "--replace"
+    )
+
+    assert run.status == 1
+    assert "run keeper as root, or as the owner" in run.err
+    assert shipped_by_other.read_bytes() == before
+    assert shipped_by_other.stat().st_uid == 12345
