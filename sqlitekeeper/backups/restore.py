@@ -19,7 +19,8 @@ from sqlitekeeper.backups.untrusted import Manifest
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import free_bytes
-from sqlitekeeper.database.placing import dress, place, undo
+from sqlitekeeper.database.placing import Placed, dress, place, undo
+from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 
@@ -91,9 +92,15 @@ def restore(
             if wal:
                 _set_wal_mode(file)
             dress(file, target)
-            set_aside = place(file, target, clock(), workshop)
+            placed = place(file, target, clock(), workshop)
             return RestoreResult(
-                snapshot.database, target, "restored", snapshot.object, sha256, set_aside
+                snapshot.database,
+                target,
+                "restored",
+                snapshot.object,
+                sha256,
+                placed.set_aside,
+                _cut_off(placed, target),
             )
     raise errors[-1]
 
@@ -109,15 +116,32 @@ def undo_restore(
     """
     _tell_of_litter(target, listen)
     with staging_folder(target.parent, setting=None) as workshop:
-        source, set_aside = undo(target, clock(), workshop)
+        source, placed = undo(target, clock(), workshop)
     listen(Note(name, f"brought back {source.name}"))
-    return RestoreResult(name, target, "restored", set_aside=set_aside)
+    return RestoreResult(
+        name,
+        target,
+        "restored",
+        set_aside=placed.set_aside,
+        reason=_cut_off(placed, target),
+    )
+
+
+def _cut_off(placed: Placed, target: Path) -> str | None:
+    """What a person has to do about processes that had opened the old file meanwhile."""
+    if not placed.latecomers:
+        return None
+    who = ", ".join(map(str, placed.latecomers))
+    return f"restart {who}: it had just opened the old {target.name}, and cannot use it any more"
 
 
 def _tell_of_litter(target: Path, listen: Listener) -> None:
     for litter in remove_litter(target.parent):
         text = f"removed {litter}, left by a restore that was killed; {target} was not half-written"
         listen(Note("", text))
+    for unfinished in remove_unfinished(target):
+        text = f"removed the name {unfinished.name}, left by a restore that was killed before it"
+        listen(Note("", f"{text} replaced anything"))
 
 
 def _fetch(

@@ -75,11 +75,18 @@ def openers(paths: list[Path]) -> list[Process]:
     """
     wanted = set()
     for path in paths:
-        try:
-            facts = path.stat()
-        except OSError:
-            continue
-        wanted.add((facts.st_dev, facts.st_ino))
+        with contextlib.suppress(OSError):
+            wanted.add(identity(path.stat()))
+    return holders_of(wanted)
+
+
+def identity(facts: os.stat_result) -> tuple[int, int]:
+    """What a file is, whatever its name: its device and inode."""
+    return facts.st_dev, facts.st_ino
+
+
+def holders_of(wanted: set[tuple[int, int]]) -> list[Process]:
+    """Other processes that have a file of one of these identities open."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
@@ -98,6 +105,5 @@ def _open_files(process: Path) -> set[tuple[int, int]]:
     for descriptor in descriptors:
         # Through the link, wherever it leads; it may be closed by now.
         with contextlib.suppress(OSError):
-            facts = descriptor.stat()
-            files.add((facts.st_dev, facts.st_ino))
+            files.add(identity(descriptor.stat()))
     return files

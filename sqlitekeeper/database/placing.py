@@ -2,57 +2,34 @@
 
 At every moment one complete database is in place, the old or the new:
 
-    old has no content in sidecars:  old + link under the set-aside name
-    old has a WAL or a hot journal:  copy of it all under the set-aside name,
-                                     then SQLite settles old into one file
-    then                             rename(new, old): one atomic step
+    old has content in sidecars (WAL, hot journal):
+        copy of it all in the workshop, then SQLite settles old into one file
+    then, while nobody else can lock or have it open:
+        old gets its set-aside name (a link, or the copies get their names)
+        rename(new, old): one atomic step
 
-A new file must never meet an old -wal or -journal: SQLite would mix them.
+A new file must never meet an old -wal or -journal, nor a process that still
+has the old file open: SQLite would mix them.
 """
 
 import contextlib
 import os
-import re
 import shutil
 import stat
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlitekeeper import wording
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
 from sqlitekeeper.database.files import SIDECARS, free_bytes, sidecar, size_of
+from sqlitekeeper.database.holders import Process, holders_of, identity
+from sqlitekeeper.database.set_aside import set_aside_path, set_asides, with_sidecars
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError
 
-SET_ASIDE_TIME = "%Y%m%dT%H%M%SZ"
-_SET_ASIDE = re.compile(r"(?P<file>.+)\.before-\d{8}T\d{6}Z", re.DOTALL)
 # What holds transactions that the main file lacks; -shm is only an index.
 _WITH_CONTENT = ("-wal", "-journal")
-
-
-def set_aside_path(target: Path, moment: datetime) -> Path:
-    """The name that the old database gets; one that is not taken yet."""
-    while True:
-        name = f"{target.name}.before-{moment.strftime(SET_ASIDE_TIME)}"
-        path = target.with_name(name)
-        if not any(os.path.lexists(sidecar(path, suffix)) for suffix in ("", *SIDECARS)):
-            return path
-        moment += timedelta(seconds=1)
-
-
-def set_asides(target: Path) -> list[Path]:
-    """The databases that were set aside at `target`, newest first."""
-    found = []
-    for path in target.parent.iterdir():
-        match = _SET_ASIDE.fullmatch(path.name)
-        if match and match["file"] == target.name:
-            found.append(path)
-    return sorted(found, reverse=True)
-
-
-def with_sidecars(path: Path) -> list[Path]:
-    """A database file and those of its sidecars that exist."""
-    return [path, *(p for suffix in SIDECARS if os.path.lexists(p := sidecar(path, suffix)))]
 
 
 def dress(new: Path, target: Path) -> None:
@@ -81,11 +58,22 @@ def dress(new: Path, target: Path) -> None:
         ) from None
 
 
-def place(new: Path, target: Path, moment: datetime, workshop: Path) -> tuple[Path, ...]:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What `place` did: the files set aside, and who had opened the old one in the meantime.
+
+    Those `latecomers` were cut off: they get errors until they open the
+    database again.
+    """
+
+    set_aside: tuple[Path, ...]
+    latecomers: tuple[Process, ...] = ()
+
+
+def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
-    `workshop` is a private folder on the same file system. Returns the files
-    that were set aside.
+    `workshop` is a private folder on the same file system.
 
     Raises:
         BusyError: somebody has the old database open; nothing was changed.
@@ -93,64 +81,120 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> tuple[Pa
     """
     sync(new)
     aside = set_aside_path(target, moment)
+    latecomers: tuple[Process, ...] = ()
     if os.path.lexists(target):
         refuse_if_open(target)
-        _replace(new, target, aside, workshop)
+        latecomers = _replace(new, target, aside, workshop)
     else:
         for suffix in SIDECARS:
             with contextlib.suppress(FileNotFoundError):
                 sidecar(target, suffix).rename(sidecar(aside, suffix))
         _put(new, target)
     sync(target.parent)
-    return tuple(path for path in with_sidecars(aside) if path.exists())
+    return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), latecomers)
 
 
-def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> None:
-    old = target.stat()
-    settled: tuple[int, int] | None = None
+def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Process, ...]:
+    old = identity(target.stat())
+    copied, settled = content_suffixes(target), None
     try:
-        if any(size_of(sidecar(target, suffix)) for suffix in _WITH_CONTENT):
-            _copy_aside(target, aside, workshop)
-            settled = _settle_or_clear(target)
+        if copied:
+            _copy_to_workshop(target, copied, workshop)
+            settled = _settled(target)
         with exclusive_file(target) as descriptor:
-            wrote = settled is not None and _fingerprint(os.fstat(descriptor)) != settled
-            if wrote or any(size_of(sidecar(target, suffix)) for suffix in _WITH_CONTENT):
-                raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
-            if settled is None:
+            # Whoever opened it before the lock was taken is seen here; later ones must wait.
+            refuse_if_open(target)
+            _refuse_if_written(target, descriptor, copied, settled)
+            if copied:
+                for suffix in (*copied, ""):
+                    (workshop / f"aside{suffix}").rename(sidecar(aside, suffix))
+            else:
                 _link_or_copy(target, aside, workshop, descriptor)
-                sync(target.parent)
+            sync(target.parent)
             for suffix in SIDECARS:
                 sidecar(target, suffix).unlink(missing_ok=True)
             new.rename(target)
+            latecomers = tuple(holders_of({old}))
+            if latecomers:
+                _cut_off(descriptor, aside, workshop)
     except BaseException:
-        # Asked of the disk: a signal can come between any two steps.
-        if target.stat().st_ino == old.st_ino:
+        # Asked of the disk: a signal can come between any two steps. The copy stays where
+        # it alone has the transactions of a database that could not be settled.
+        unsettled = copied and settled is None
+        if identity(target.stat()) == old and not (
+            unsettled and content_suffixes(target) != copied
+        ):
             for path in with_sidecars(aside):
                 path.unlink(missing_ok=True)
         raise
+    return latecomers
 
 
-def _copy_aside(target: Path, aside: Path, workshop: Path) -> None:
-    """Copy a database that has content in its sidecars; the main file gets its name last.
+def content_suffixes(path: Path) -> tuple[str, ...]:
+    """The sidecars that hold transactions which the main file lacks.
 
-    By then the set-aside database is complete. The main file is read through
-    the descriptor that holds the lock: closing any other would drop it.
+    A journal whose first byte is zero is one that journal_mode PERSIST keeps.
+    """
+    full = []
+    for suffix in _WITH_CONTENT:
+        part = sidecar(path, suffix)
+        if size_of(part) and not (suffix == "-journal" and _is_zeroed(part)):
+            full.append(suffix)
+    return tuple(full)
+
+
+def _is_zeroed(journal: Path) -> bool:
+    with journal.open("rb") as stream:
+        return stream.read(1) == b"\0"
+
+
+def _refuse_if_written(
+    target: Path, descriptor: int, copied: tuple[str, ...], settled: tuple[int, int] | None
+) -> None:
+    """Refuse when somebody has written since the old database was looked at."""
+    if copied and settled is None:
+        # Too damaged to be settled: its sidecars are still there, and in the copy.
+        wrote = content_suffixes(target) != copied
+    else:
+        wrote = bool(content_suffixes(target))
+        wrote = wrote or (settled is not None and fingerprint(os.fstat(descriptor)) != settled)
+    if wrote:
+        raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
+
+
+def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
+    """Make the old file useless to processes that wait for its lock.
+
+    They opened it before it lost its name; with the lock in hand they would put
+    a -wal beside the new file. What is set aside becomes a copy first.
+    """
+    if identity(aside.stat()) == identity(os.fstat(descriptor)):
+        _copy_locked(descriptor, workshop / "aside")
+        _finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+        sync(aside.parent)
+    os.pwrite(descriptor, b"replaced".ljust(100, b"\0"), 0)
+
+
+def _copy_to_workshop(target: Path, suffixes: tuple[str, ...], workshop: Path) -> None:
+    """Copy a database that has content in its sidecars.
+
+    The main file is read through the descriptor that holds the lock: closing
+    any other would drop it.
     """
     with exclusive_file(target) as descriptor:
         facts = os.fstat(descriptor)
-        full = [suffix for suffix in _WITH_CONTENT if size_of(sidecar(target, suffix))]
-        need = sum(size_of(sidecar(target, suffix)) for suffix in (*full, ""))
+        need = sum(size_of(sidecar(target, suffix)) for suffix in (*suffixes, ""))
         if need > (free := free_bytes(workshop)):
             raise KeeperError(
                 f"{target}: keeping a copy of it and its WAL needs {wording.size(need)} in"
                 f" {target.parent}, which has {wording.size(free)}"
             )
-        for suffix in full:
+        for suffix in suffixes:
             shutil.copyfile(sidecar(target, suffix), workshop / f"aside{suffix}")
         _copy_locked(descriptor, workshop / "aside")
-        for suffix in (*full, ""):
-            _finish_copy(workshop / f"aside{suffix}", facts, sidecar(aside, suffix))
-        sync(target.parent)
+        for suffix in (*suffixes, ""):
+            copy = workshop / f"aside{suffix}"
+            _finish_copy(copy, facts, copy)
 
 
 def _put(new: Path, target: Path) -> None:
@@ -188,21 +232,25 @@ def _copy_locked(descriptor: int, copy: Path) -> None:
 
 def _finish_copy(copied: Path, model: os.stat_result, name: Path) -> None:
     """Give a copy the owner and mode of its model, and only then its name."""
-    with contextlib.suppress(PermissionError):
-        os.chown(copied, model.st_uid, model.st_gid)
+    if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
+        try:
+            os.chown(copied, model.st_uid, model.st_gid)
+        except PermissionError:
+            raise KeeperError(
+                f"{name}: cannot be given to its owner (uid {model.st_uid}, gid {model.st_gid})",
+                hint="run keeper as root, or as the owner of the database",
+            ) from None
     copied.chmod(stat.S_IMODE(model.st_mode))
     sync(copied)
     copied.rename(name)
 
 
-def _settle_or_clear(target: Path) -> tuple[int, int]:
+def _settled(target: Path) -> tuple[int, int] | None:
+    """Settle a database that was copied; None where it is too damaged for SQLite to do so."""
     try:
         return settle(target)
     except (CheckError, NotADatabaseError):
-        # Too damaged for SQLite to settle; all of it is in the set-aside copy.
-        for suffix in SIDECARS:
-            sidecar(target, suffix).unlink(missing_ok=True)
-        return _fingerprint(target.stat())
+        return None
 
 
 def settle(path: Path) -> tuple[int, int]:
@@ -220,18 +268,19 @@ def settle(path: Path) -> tuple[int, int]:
         connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
             raise BusyError(f"{path}: another process has it open", hint=HINT)
-        return _fingerprint(path.stat())
+        return fingerprint(path.stat())
 
 
-def _fingerprint(facts: os.stat_result) -> tuple[int, int]:
+def fingerprint(facts: os.stat_result) -> tuple[int, int]:
+    """What changes when somebody writes to a file: its size and time."""
     return facts.st_size, facts.st_mtime_ns
 
 
-def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, tuple[Path, ...]]:
+def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     """Bring back what was set aside last, with every transaction of its WAL.
 
     What is in place now is set aside in turn, so that this can be undone too.
-    Returns the file that was brought back, and what was set aside.
+    Returns the file that was brought back, and what `place` did.
 
     Raises:
         KeeperError: nothing was set aside.
@@ -244,23 +293,29 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, tuple[Pa
     copy = workshop / target.name
     parts = with_sidecars(source)
     for part in parts:
-        shutil.copy2(part, sidecar(copy, part.name.removeprefix(source.name)))
-    if any(size_of(sidecar(copy, suffix)) for suffix in _WITH_CONTENT):
-        settle(copy)
-    model = source.stat()
-    try:
-        os.chown(copy, model.st_uid, model.st_gid)
-    except PermissionError:
-        raise KeeperError(
-            f"{target}: cannot give the file back to its owner (uid {model.st_uid})",
-            hint="run keeper as root, or as the owner of the database",
-        ) from None
-    set_aside = place(copy, target, moment, workshop)
+        _finish_copy(
+            Path(shutil.copy2(part, workshop / "part")),
+            part.stat(),
+            sidecar(copy, part.name.removeprefix(source.name)),
+        )
+    loose: tuple[str, ...] = ()
+    if full := content_suffixes(copy):
+        try:
+            settle(copy)
+        except (CheckError, NotADatabaseError):
+            # Damaged when it was set aside: it comes back as it was, in its parts.
+            loose = full
+            for suffix in full:
+                sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+    sidecar(copy, "-shm").unlink(missing_ok=True)
+    placed = place(copy, target, moment, workshop)
+    for suffix in loose:
+        (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file first: what is left without it is not taken for a database.
     for part in parts:
         part.unlink(missing_ok=True)
     sync(target.parent)
-    return source, set_aside
+    return source, placed
 
 
 def sync(path: Path) -> None:

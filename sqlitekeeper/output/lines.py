@@ -142,6 +142,7 @@ def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:
             continue
         what = r.object or "what was set aside before"
         console.line(f"{r.name}: restored {what} to {r.path}")
+        _remark(console, r.name, r.reason)
         if r.set_aside:
             console.line(f"{r.name}: the database before is kept as {r.set_aside[0]}")
             console.line(

@@ -10,7 +10,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.database.placing import place, set_asides, undo
+from sqlitekeeper.database.placing import place, undo
+from sqlitekeeper.database.set_aside import remove_unfinished, set_asides
 from sqlitekeeper.errors import BusyError, KeeperError
 from tests.conftest import REPOSITORY, Beside, MakeDatabase, count_rows, pragma
 
@@ -61,7 +62,7 @@ def test_new_database_takes_the_place_and_the_old_one_is_kept(
     old = make_database(rows=10)
     new = make_database("workshop/new", rows=20)
 
-    kept = place(new, old, NOW, workshop)
+    kept = place(new, old, NOW, workshop).set_aside
 
     assert count_rows(old) == 20
     assert [path.name for path in kept] == [BEFORE]
@@ -92,7 +93,7 @@ def test_wal_of_the_old_database_is_kept_with_it(
     main_before = old.read_bytes()
     wal_before = old.with_name("app.sqlite3-wal").read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-wal"]
     assert kept[0].read_bytes() == main_before
@@ -107,7 +108,7 @@ def test_hot_journal_is_kept_with_the_old_database(
     old = make_database(rows=200, journal_mode="delete")
     crash_with_journal(old)
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-journal"]
     assert not old.with_name("app.sqlite3-journal").exists()
@@ -129,7 +130,7 @@ def test_old_database_too_damaged_to_open_is_kept_as_it_is(
         file.write(b"\xff" * 3000)
     damaged = old.read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
 
     assert kept[0].read_bytes() == damaged
     assert count_rows(old) == 20
@@ -142,7 +143,7 @@ def test_sidecars_without_a_database_are_moved_away(
     target = tmp_path / "app.sqlite3"
     target.with_name("app.sqlite3-wal").write_bytes(b"forgotten")
 
-    kept = place(make_database("workshop/new", rows=20), target, NOW, workshop)
+    kept = place(make_database("workshop/new", rows=20), target, NOW, workshop).set_aside
 
     assert [path.name for path in kept] == [f"{BEFORE}-wal"]
     assert count_rows(target) == 20
@@ -246,3 +247,134 @@ def test_killed_at_any_system_call_one_complete_database_is_in_place(
     else:
         pytest.fail("place never came to its end")
     assert outcomes == {15, 20}
+
+
+LATECOMER = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(20_000)
+try:
+    connection.execute('INSERT INTO t (body) VALUES (zeroblob(900))').fetchall()
+except apsw.Error as error:
+    print(type(error).__name__)
+else:
+    print('committed')
+"""
+
+PLACE_BESIDE_A_LATECOMER = """
+import subprocess, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlitekeeper.database import holders, placing
+new, target, workshop = map(Path, sys.argv[1:4])
+apps = []
+def hook(event, arguments):
+    if event == 'os.link' and not apps:
+        apps.append(None)
+        apps[0] = subprocess.Popen([sys.executable, '-c', sys.argv[4], str(target)])
+        while apps[0].pid not in [process.pid for process in holders.openers([target])]:
+            assert apps[0].poll() is None
+sys.addaudithook(hook)
+placed = placing.place(new, target, datetime.now(UTC), workshop)
+print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid], flush=True)
+apps[0].wait()
+"""
+
+
+def test_application_that_opens_the_old_file_meanwhile_cannot_harm_the_new(
+    make_database: MakeDatabase,
+) -> None:
+    """It waits for the lock with the old file in hand, and would put a -wal beside the new one."""
+    old = make_database("home/app.sqlite3", rows=10)
+    new = make_database("home/workshop/new", rows=20)
+
+    done = subprocess.run(
+        [sys.executable, "-c", PLACE_BESIDE_A_LATECOMER, new, old, new.parent, LATECOMER],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "latecomer named: True" in done.stdout
+    assert "NotADBError" in done.stdout
+    assert count_rows(old) == 20
+    assert pragma(old, "integrity_check") == "ok"
+    (kept,) = set_asides(old)
+    assert count_rows(kept) == 10
+
+
+def test_wal_of_a_damaged_database_survives_a_failed_restore(
+    make_database: MakeDatabase, workshop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may hold the only copy of the last commits."""
+    old = make_database(rows=4000)
+    crash_with_wal(old, 5)
+    os.truncate(old, 8192)
+    wal = old.with_name("app.sqlite3-wal").read_bytes()
+    new = make_database("workshop/new", rows=20)
+    rename = Path.rename
+
+    def refuse_the_last_step(self: Path, target: Path) -> Path:
+        if self == new:
+            raise PermissionError(1, "not permitted", str(self))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_last_step)
+    with pytest.raises(PermissionError):
+        place(new, old, NOW, workshop)
+
+    # Beside it or set aside: only not gone.
+    assert wal in [path.read_bytes() for path in old.parent.glob("app.sqlite3*-wal")]
+
+
+def test_damaged_database_comes_back_as_it_was(make_database: MakeDatabase, workshop: Path) -> None:
+    """An undo brings back the main file and its WAL, though SQLite cannot join them."""
+    old = make_database(rows=4000)
+    crash_with_wal(old, 5)
+    os.truncate(old, 8192)
+    main, wal = old.read_bytes(), old.with_name("app.sqlite3-wal").read_bytes()
+    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+
+    undo(old, NOW, workshop)
+
+    assert old.read_bytes() == main
+    assert old.with_name("app.sqlite3-wal").read_bytes() == wal
+
+
+def test_journal_that_persists_is_no_obstacle(make_database: MakeDatabase, workshop: Path) -> None:
+    """journal_mode PERSIST keeps a journal with a zeroed header beside the database."""
+    old = make_database(rows=10, journal_mode="persist")
+    assert old.with_name("app.sqlite3-journal").stat().st_size > 0
+
+    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+
+    assert count_rows(old) == 20
+
+
+def test_clock_that_was_set_back_does_not_confuse_undo(
+    make_database: MakeDatabase, workshop: Path
+) -> None:
+    """The last one that was set aside is the newest by name."""
+    old = make_database(rows=10)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new2", rows=30), old, NOW.replace(year=2020), workshop)
+
+    undo(old, NOW, workshop)
+
+    assert count_rows(old) == 20
+
+
+def test_name_that_a_killed_restore_gave_to_the_live_file_is_removed(
+    make_database: MakeDatabase,
+) -> None:
+    """Otherwise an undo would take the live file for what was there before."""
+    path = make_database(rows=10)
+    unfinished = path.with_name(BEFORE)
+    unfinished.hardlink_to(path)
+
+    assert remove_unfinished(path) == [unfinished]
+
+    assert not unfinished.exists()
+    assert count_rows(path) == 10
