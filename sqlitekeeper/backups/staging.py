@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -14,6 +15,7 @@ from sqlitekeeper.errors import KeeperError
 
 PREFIX = "keeper-staging-"
 MARKER = ".lock"
+_OWN_NAME = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")  # what mkdtemp makes
 # A folder without a marker may belong to a run that is just making it.
 UNMARKED_SECONDS = 3600
 
@@ -61,7 +63,7 @@ def remove_litter(parent: Path) -> list[Path]:
     except OSError:
         return []
     for folder in candidates:
-        if _is_litter(folder):
+        if _OWN_NAME.fullmatch(folder.name) and _is_litter(folder):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
@@ -70,11 +72,13 @@ def remove_litter(parent: Path) -> list[Path]:
 def _is_litter(folder: Path) -> bool:
     try:
         facts = folder.lstat()
-        if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
+        private = stat.S_ISDIR(facts.st_mode) and stat.S_IMODE(facts.st_mode) == 0o700
+        if not private or facts.st_uid != os.geteuid():
             return False
         marker = os.open(folder / MARKER, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return time.time() - facts.st_mtime > UNMARKED_SECONDS
+        old = time.time() - facts.st_mtime > UNMARKED_SECONDS
+        return old and {entry.name for entry in folder.iterdir()} <= {f"{MARKER}.new"}
     except OSError:
         return False
     try:

@@ -1,13 +1,15 @@
 """New database files, with auto-vacuum set before anything else is written."""
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlitekeeper.database.connection import open_database, sqlite_errors
-from sqlitekeeper.database.files import sidecar, stat_database
+from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
+from sqlitekeeper.database.exclusive import exclusive_file
+from sqlitekeeper.database.files import sidecar, size_of, stat_database
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, Measurement, measure
 from sqlitekeeper.errors import ConfigError, KeeperError
 
@@ -77,10 +79,16 @@ def create_database(
         _read_back(measure(path), path, auto_vacuum, journal_mode, page_size)
     except BaseException:
         if created:
-            for suffix in ("-wal", "-shm", "-journal", ""):
-                sidecar(path, suffix).unlink(missing_ok=True)
+            _remove_if_empty(path)
         raise
     return "created"
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Take back a file that was claimed, unless somebody has put something into it meanwhile."""
+    with contextlib.suppress(KeeperError), exclusive_file(path) as descriptor:
+        if os.fstat(descriptor).st_size == 0 and not size_of(sidecar(path, "-wal")):
+            path.unlink()
 
 
 def _claim(path: Path) -> bool:
@@ -106,9 +114,16 @@ def _write_settings(
             connection.pragma("page_size", page_size)
         # Before WAL mode: that writes the first page, and then it is too late.
         connection.pragma("auto_vacuum", AUTO_VACUUM.index(auto_vacuum))
-        connection.pragma("journal_mode", journal_mode)
-        # A pragma alone leaves a file of 0 bytes in rollback-journal mode.
+        connection.execute("BEGIN IMMEDIATE")
+        if any(pragma_int(connection, name) for name in ("schema_version", "user_version")):
+            raise KeeperError(
+                f"{path}: somebody has just written to it, left as it is",
+                hint="start the application after keeper init, not beside it",
+            )
+        # Without a write the pragmas alone leave a file of 0 bytes.
         connection.pragma("user_version", 0)
+        connection.execute("COMMIT")
+        connection.pragma("journal_mode", journal_mode)
 
 
 def _read_back(

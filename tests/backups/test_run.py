@@ -792,8 +792,8 @@ def test_planted_names_in_staging_are_no_obstacle(
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / ".lock").touch()
-    (staging / "keeper-staging-link").symlink_to(precious)
-    (staging / "keeper-staging-file").touch()
+    (staging / "keeper-staging-link1234").symlink_to(precious)
+    (staging / "keeper-staging-file1234").touch()
     (staging / "snapshots").symlink_to(precious)
     (staging / "app").mkdir()
     before = sorted(staging.iterdir())

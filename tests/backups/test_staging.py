@@ -1,6 +1,7 @@
 """The private folder for snapshots, and the litter of killed runs."""
 
 import os
+import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ OLD = 1_000_000_000
 NOBODY = 65534
 
 
-def litter(parent: Path, name: str = "killed", *, marked: bool = True) -> Path:
+def litter(parent: Path, name: str = "killed_1", *, marked: bool = True) -> Path:
     """What a run leaves that was killed while it had a snapshot in its folder."""
     folder = parent / f"{PREFIX}{name}"
-    (folder / "snapshots").mkdir(parents=True)
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "snapshots").mkdir()
     (folder / "snapshots" / "app.sqlite3").write_bytes(b"a part of a snapshot")
     if marked:
         (folder / MARKER).touch()
@@ -97,9 +99,23 @@ def test_folder_that_is_just_being_made_stays(staging: Path) -> None:
 def test_old_folder_without_a_marker_is_removed(staging: Path) -> None:
     """A run that was killed before it made its marker leaves litter too."""
     folder = litter(staging, marked=False)
+    shutil.rmtree(folder / "snapshots")
     os.utime(folder, (OLD, OLD))
 
     assert remove_litter(staging) == [folder]
+
+
+def test_folder_of_a_person_that_is_named_like_litter_stays(staging: Path) -> None:
+    """Only what mkdtemp names, is private, and was marked or is empty, is keeper's."""
+    named = litter(staging, "notes", marked=False)
+    unmarked = litter(staging, "aaaabbbb", marked=False)
+    public = litter(staging, "ccccdddd")
+    public.chmod(0o755)
+    for folder in (named, unmarked):
+        os.utime(folder, (OLD, OLD))
+
+    assert remove_litter(staging) == []
+    assert all(folder.exists() for folder in (named, unmarked, public))
 
 
 def test_marker_is_locked_before_it_can_be_seen(
@@ -133,8 +149,8 @@ def test_folder_of_another_user_stays(staging: Path) -> None:
 
 def test_link_that_is_named_like_litter_stays(staging: Path, tmp_path: Path) -> None:
     """A planted symlink does not lead the removal anywhere."""
-    target = litter(tmp_path, "target")
-    link = staging / f"{PREFIX}planted"
+    target = litter(tmp_path, "target_1")
+    link = staging / f"{PREFIX}planted1"
     link.symlink_to(target)
 
     assert remove_litter(staging) == []
@@ -168,7 +184,7 @@ def test_marker_that_is_a_link_is_not_followed(staging: Path, tmp_path: Path) ->
 def test_other_files_stay(staging: Path) -> None:
     """Only folders of keeper's own name are looked at."""
     (staging / "notes").mkdir()
-    (staging / f"{PREFIX}file").touch()
+    (staging / f"{PREFIX}file1234").touch()
 
     assert remove_litter(staging) == []
     assert len(list(staging.iterdir())) == 2

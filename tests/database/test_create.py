@@ -1,5 +1,8 @@
 """New databases: auto-vacuum first, read back, and nothing of anybody's changed on refusal."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import apsw
@@ -8,7 +11,16 @@ import pytest
 from sqlitekeeper.database.create import JournalMode, create_database, init_database
 from sqlitekeeper.database.measure import AutoVacuum
 from sqlitekeeper.errors import ConfigError, KeeperError
-from tests.conftest import MakeDatabase, Mount, OtherUser, contents, needs_root, pragma
+from tests.conftest import (
+    REPOSITORY,
+    MakeDatabase,
+    Mount,
+    OtherUser,
+    contents,
+    count_rows,
+    needs_root,
+    pragma,
+)
 
 
 def test_wal_mode_first_is_too_late(tmp_path: Path) -> None:
@@ -232,3 +244,46 @@ def test_failed_creation_leaves_nothing(mount: Mount) -> None:
         create_database(folder / "app.sqlite3")
 
     assert [path.name for path in folder.iterdir()] == ["filler"]
+
+
+WRITE_WHEN_CLAIMED = """
+import os, sys
+import os
+import subprocess
+import sys
+from pathlib import Path
+import apsw
+from sqlitekeeper.database import create
+claim = create._claim
+def claim_and_lose_the_race(path):
+    claimed = claim(path)
+    if os.fork() == 0:
+        connection = apsw.Connection(str(path))
+        connection.execute('CREATE TABLE t (x); INSERT INTO t VALUES (1)').fetchall()
+        connection.close()
+        os._exit(0)
+    os.wait()
+    return claimed
+create._claim = claim_and_lose_the_race
+try:
+    create.create_database(Path(sys.argv[1]))
+except Exception as error:
+    print(error)
+"""
+
+
+def test_what_an_application_wrote_first_is_left_as_it_is(tmp_path: Path) -> None:
+    """Between the claim of the name and the first page it may have committed."""
+    path = tmp_path / "app.sqlite3"
+
+    done = subprocess.run(
+        [sys.executable, "-c", WRITE_WHEN_CLAIMED, path],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert "somebody has just written to it" in done.stdout
+    assert count_rows(path) == 1
+    assert pragma(path, "journal_mode") == "delete"
