@@ -66,6 +66,8 @@ def add_history(
         shutil.copyfile(file, to / key)
         own = manifest | {"database": database, "taken_at": timestamp(at)}
         own["snapshot"] = manifest["snapshot"] | {"object": key}
+        # Of which file it was is left open: any database of that name may have been it.
+        own["source"] = {name: value for name, value in own["source"].items() if name != "path"}
         if at == max(taken):
             own |= latest or {}
             confirmed = own | {"confirmed_at": timestamp(at)}

@@ -47,9 +47,10 @@ class DatabaseShelf:
         return self.snapshots[0] if self.snapshots else None
 
     @property
-    def newest_manifest(self) -> RemoteObject | None:
-        """What tells of the youngest snapshot: latest.json, or its own manifest without one."""
-        return self.latest or (self.newest.papers[0] if self.newest else None)
+    def newest_papers(self) -> tuple[RemoteObject, ...]:
+        """What tells of the youngest snapshot: its own manifest, and latest.json."""
+        own = self.newest.papers[:1] if self.newest else ()
+        return (*own, self.latest) if self.latest else own
 
 
 def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseShelf]:

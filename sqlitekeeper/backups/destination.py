@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import manifest_object, mark_object
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
 from sqlitekeeper.database.proof import CheckKind
@@ -44,8 +45,10 @@ class Destination:
         found = (self.listing or {}).get(shipment.object)
         if found is None or found.bytes != shipment.manifest["snapshot"]["bytes"]:
             return True
-        has_manifest = self.has(manifest_object(found.path))
-        return not has_manifest or self.has(mark_object(found.path, "failed"))
+        manifest = (self.listing or {}).get(manifest_object(found.path))
+        if manifest is None or manifest.bytes != len(encode(shipment.manifest)):
+            return True
+        return self.has(mark_object(found.path, "failed"))
 
     def holds(self, shipment: Shipment | None, sha256: str, kind: CheckKind) -> bool:
         """Whether exactly this content lies here already, checked at least as well as asked."""

@@ -38,18 +38,33 @@ def newest_manifests(
     Raises:
         RcloneError: some could not be downloaded.
     """
-    papers = {s.database: s.newest_manifest for s in shelves if s.newest_manifest}
+    papers = {shelf.database: shelf.newest_papers for shelf in shelves if shelf.newest_papers}
     if not papers:
         return {}
-    fetched = fetch_manifests(rclone, to, papers.values())
+    fetched = fetch_manifests(rclone, to, (paper for each in papers.values() for paper in each))
     found = {}
-    for database, paper in papers.items():
-        manifest = fetched[paper.path]
+    for database, each in papers.items():
+        manifest = _last_word([fetched[paper.path] for paper in each])
         if isinstance(manifest, Manifest) and manifest.database != database:
-            other = f"{to}/{paper.path}: is the manifest of {manifest.database!r}"
+            other = f"{to}/{each[-1].path}: is the manifest of {manifest.database!r}"
             manifest = ManifestError(other)
         found[database] = manifest
     return found
+
+
+def _last_word(papers: list[Manifest | ManifestError]) -> Manifest | ManifestError:
+    """Which of a snapshot's own manifest and latest.json tells what is true now.
+
+    latest.json, unless it is older: it did not arrive with the newest snapshot.
+    One that cannot be read leaves both in doubt.
+    """
+    last = papers[-1]
+    for paper in papers:
+        if isinstance(paper, ManifestError):
+            return paper
+        if isinstance(last, Manifest) and paper.taken_at > last.taken_at:
+            last = paper
+    return last
 
 
 def previous_manifests(

@@ -80,6 +80,15 @@ class Rclone:
             )
         return words[1]
 
+    def remotes(self) -> frozenset[str]:
+        """The names of the configured remotes, those of the environment among them.
+
+        Raises:
+            RcloneError: rclone cannot read its configuration.
+        """
+        text = self._run([self.program, "listremotes", *self.extra])
+        return frozenset(line.removesuffix(":") for line in text.splitlines() if line)
+
     def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
         """Everything below a destination, in one listing; None where it does not exist yet.
 

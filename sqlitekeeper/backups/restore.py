@@ -15,7 +15,7 @@ from sqlitekeeper.backups.papers import fetch_manifests
 from sqlitekeeper.backups.proving import contradiction, is_damage, prove
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
-from sqlitekeeper.backups.untrusted import Manifest
+from sqlitekeeper.backups.untrusted import Manifest, ManifestError
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import free_bytes
@@ -71,8 +71,13 @@ def restore(
     rclone: Rclone,
     clock: Callable[[], datetime],
     listen: Listener = ignore,
+    *,
+    no_manifest: bool = False,
 ) -> RestoreResult:
     """Restore the same snapshot from the first destination whose copy proves sound.
+
+    With `no_manifest` one without a manifest that can be used is good enough,
+    if its integrity is.
 
     Raises:
         CheckError: no copy is what its manifest says.
@@ -84,7 +89,9 @@ def restore(
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
-                file, sha256, wal = _fetch(destination, snapshot, target, rclone, workshop, listen)
+                file, sha256, wal = _fetch(
+                    destination, snapshot, target, rclone, workshop, listen, no_manifest
+                )
             except KeeperError as error:
                 errors.append(error)
                 listen(Note(snapshot.database, error.full_text, Level.WARNING))
@@ -151,6 +158,7 @@ def _fetch(
     rclone: Rclone,
     workshop: Path,
     listen: Listener,
+    no_manifest: bool,
 ) -> tuple[Path, str, bool]:
     """Download a snapshot and prove it: its file, its sha256, and whether it was in WAL mode."""
     need, free = snapshot.bytes + SPARE_BYTES, free_bytes(workshop)
@@ -159,7 +167,13 @@ def _fetch(
             f"{target}: the snapshot needs {wording.size(need)} in {target.parent},"
             f" which has {wording.size(free)}"
         )
-    manifest = fetch_manifest(rclone, destination, snapshot)
+    try:
+        manifest = fetch_manifest(rclone, destination, snapshot)
+    except ManifestError as error:
+        if not no_manifest:
+            raise
+        listen(Note(snapshot.database, error.full_text, Level.WARNING))
+        manifest = None
     if manifest and (found := contradiction(snapshot, manifest)):
         raise CheckError(f"{snapshot.object}: {found.problem}")
     try:

@@ -101,6 +101,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         listen(Note("", f"removed {litter}, left by a run that was killed"))
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())
     destinations = _look_at(options, listen)
+    token = History(options.state).token()
     shipments = _remembered(options.state, listen)
     names = [job.name for job in jobs]
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
@@ -117,7 +118,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             listen=listen,
             watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
         )
-        run = _Run(options, stage, previous, Shipper(options.rclone, folder), listen)
+        run = _Run(options, stage, previous, Shipper(options.rclone, folder), listen, token)
         queue = deque(jobs)
         while queue:
             with ExitStack() as locks:
@@ -162,7 +163,9 @@ class _Run:
     previous: Previous
     shipper: Shipper
     listen: Listener
+    token: tuple[tuple[int, int], ...]
     confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
+    paths: dict[str, Path] = field(default_factory=dict)
     results: dict[Path, BackupResult] = field(default_factory=dict)
 
     def stage_batch(self, queue: deque[Job], locks: ExitStack) -> list[Staged]:
@@ -181,6 +184,7 @@ class _Run:
                         wait = 0.0 if staged else self.options.lock_wait_seconds
                         state = self.options.state
                         lock.enter_context(database_lock(state, job.path, wait_seconds=wait))
+                        self._catch_up()
                         staged.append(self.stage.prepare(job.name, job.path))
                         locks.enter_context(lock.pop_all())
             except LockedError as error:
@@ -191,6 +195,13 @@ class _Run:
                 self._fail(job, as_keeper_error(error))
             queue.popleft()
         return staged
+
+    def _catch_up(self) -> None:
+        """Learn what another run has shipped before it gave the lock up."""
+        history = History(self.options.state)
+        if (token := history.token()) != self.token:
+            self.token = token
+            self.stage.learn(_remembered(self.options.state, self.listen))
 
     def _skip(self, job: Job, reason: str) -> None:
         self.results[job.path] = BackupResult(job.name, job.path, "skipped", reason)
@@ -227,6 +238,7 @@ class _Run:
         seconds = time.monotonic() - began
         shipments = []
         for one in staged:
+            self.paths[one.name] = one.path
             (self.stage.folder / SNAPSHOTS / one.object).unlink(missing_ok=True)
             for to, parcel in one.parcels.items():
                 if (to, one.name) not in errors:
@@ -248,7 +260,9 @@ class _Run:
             parcels = [
                 parcel
                 for key, parcel in self.confirmed.items()
-                if key[0] == destination.to and key not in self.previous.unread
+                if key[0] == destination.to
+                and key not in self.previous.unread
+                and not self._is_shared(key)
             ]
             deleted += prune_after_backup(
                 self.options.rclone,
@@ -260,6 +274,18 @@ class _Run:
                 self.listen,
             ).deleted
         return tuple(deleted)
+
+    def _is_shared(self, key: tuple[str, str]) -> bool:
+        """Whether another database was shipped there under this name, which is told."""
+        to, name = key
+        source = self.previous.manifests.get(key, {}).get("source", {})
+        other = source.get("path") if isinstance(source, dict) else None
+        if other is None or other == str(self.paths[name]):
+            return False
+        text = f"{to} has snapshots of {other} under this name too, so nothing is pruned there"
+        text += "; unless it was moved, give one of the two another name in keeper.toml"
+        self.listen(Note(name, text, Level.WARNING))
+        return True
 
     def _progress(self, total: int) -> Callable[[int], None]:
         return lambda done: self.listen(Tick("", "upload", done, total))

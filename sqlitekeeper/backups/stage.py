@@ -58,6 +58,7 @@ class Stage:
     clock: Callable[[], datetime]
     listen: Listener
     watch: LossWatch = field(default_factory=LossWatch)
+    overtaken: set[tuple[str, str]] = field(default_factory=set)
 
     def prepare(self, name: str, path: Path) -> Staged:
         """Snapshot, hash and, where it is not at every destination already, check.
@@ -109,6 +110,9 @@ class Stage:
     def _held(self, destination: Destination, name: str, sha256: str) -> Shipment | None:
         """The shipment that makes an upload to this destination unnecessary."""
         shipment = self.shipments.get((destination.to, name))
+        if (destination.to, name) in self.overtaken:
+            # Shipped by another run since the listing was made, which knows nothing of it.
+            return None
         if destination.error is None and destination.lost(shipment):
             text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
             self.listen(Note(name, text, Level.WARNING))
@@ -125,7 +129,15 @@ class Stage:
 
     def _is_taken(self, key: str) -> bool:
         staged = (self.folder / SNAPSHOTS / key).exists()
-        return staged or any(destination.has(key) for destination in self.destinations)
+        shipped = any(shipment.object == key for shipment in self.shipments.values())
+        return staged or shipped or any(d.has(key) for d in self.destinations)
+
+    def learn(self, shipments: dict[tuple[str, str], Shipment]) -> None:
+        """Take note of what other runs have shipped since this one began."""
+        for key, shipment in shipments.items():
+            if self.shipments.get(key) != shipment:
+                self.shipments[key] = shipment
+                self.overtaken.add(key)
 
     def _tell(self, name: str, size: int, seconds: float, violations: int | None) -> None:
         said = "not checked" if self.check == "none" else f"{self.check} ok"

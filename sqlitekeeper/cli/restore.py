@@ -56,7 +56,7 @@ open; it is set aside with all its transactions, and --undo brings it back.
 @click.option(
     "--no-manifest",
     is_flag=True,
-    help="Also take a snapshot without a manifest; only its integrity is checked.",
+    help="Also take a snapshot without a usable manifest; only its integrity is checked.",
 )
 @common_options
 def command(
@@ -82,7 +82,9 @@ def command(
         rclone = make_rclone(session, config)
         candidates = _candidates(chosen(config, froms), database, at, rclone, no_manifest)
         with database_lock(config.state, target, wait_seconds=60):
-            return restore(candidates, target, rclone, clock, session.listen)
+            return restore(
+                candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
+            )
 
     try:
         result = work()

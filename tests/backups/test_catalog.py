@@ -50,27 +50,11 @@ def test_the_mark_of_a_drill_is_seen(marks: list[str], mark: str | None) -> None
     assert [paper.path for paper in found.papers] == [f"{DAY1}.json", *paths]
 
 
-def test_the_newest_manifest_is_latest_json() -> None:
-    """Or the newest snapshot's own, where latest.json is gone."""
+def test_the_newest_snapshot_is_told_of_by_its_manifest_and_latest_json() -> None:
+    """As far as they are there."""
     pair = (f"{DAY1}.sqlite3", f"{DAY1}.json")
-    assert shelf(*pair, "app/latest.json").newest_manifest == RemoteObject("app/latest.json", 7)
-    assert shelf(*pair).newest_manifest == RemoteObject(f"{DAY1}.json", 7)
-    assert shelf(f"{DAY1}.sqlite3").newest_manifest is None
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "latest.json",
-        "app/other-20261101T030000Z.sqlite3",
-        "app/app-20261101T030000Z.sqlite3.bak",
-        "app/app-20261399T030000Z.sqlite3",
-        "app/sub/app-20261101T030000Z.sqlite3",
-        "app-20261101T030000Z.sqlite3",
-        "-app/-app-20261101T030000Z.sqlite3",
-        "../app/app-20261101T030000Z.sqlite3",
-    ],
-)
-def test_what_is_not_named_by_keeper_is_left_out(path: str) -> None:
-    """Neither a snapshot nor an orphan."""
-    assert read_shelves("to", [RemoteObject(path, 7)]) == {}
+    latest = RemoteObject("app/latest.json", 7)
+    own = RemoteObject(f"{DAY1}.json", 7)
+    assert shelf(*pair, "app/latest.json").newest_papers == (own, latest)
+    assert shelf(*pair).newest_papers == (own,)
+    assert shelf(f"{DAY1}.sqlite3").newest_papers == ()

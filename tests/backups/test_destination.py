@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sqlitekeeper.backups.destination import Destination, look, sync_to_disk
+from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.database.proof import CheckKind
@@ -35,11 +36,18 @@ def listed(*objects: RemoteObject) -> Destination:
     return Destination("lab:x", {one.path: one for one in objects})
 
 
-WHOLE = listed(RemoteObject(SNAPSHOT, 100), RemoteObject(MANIFEST, 5))
+def listed_whole(kind: CheckKind = "integrity") -> Destination:
+    manifest = RemoteObject(MANIFEST, len(encode(shipment(kind).manifest)))
+    return listed(RemoteObject(SNAPSHOT, 100), manifest)
+
+
+WHOLE = listed_whole()
+PAPER = WHOLE.listing[MANIFEST] if WHOLE.listing else RemoteObject(MANIFEST, 0)
 BROKEN = {
-    "no snapshot": listed(RemoteObject(MANIFEST, 5)),
+    "no snapshot": listed(PAPER),
     "no manifest": listed(RemoteObject(SNAPSHOT, 100)),
-    "another size": listed(RemoteObject(SNAPSHOT, 99), RemoteObject(MANIFEST, 5)),
+    "another size": listed(RemoteObject(SNAPSHOT, 99), PAPER),
+    "manifest of another size": listed(RemoteObject(SNAPSHOT, 100), RemoteObject(MANIFEST, 0)),
     "nothing": listed(),
     "not made yet": Destination("lab:x", None),
 }
@@ -87,7 +95,7 @@ def test_shipment_counts_only_when_checked_as_well_as_asked(
     was: CheckKind, asked: CheckKind, held: bool
 ) -> None:
     """A stricter check than before means checking and shipping again."""
-    assert WHOLE.holds(shipment(was), SHA256, asked) is held
+    assert listed_whole(was).holds(shipment(was), SHA256, asked) is held
 
 
 @pytest.mark.parametrize(

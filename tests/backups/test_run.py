@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -822,3 +823,54 @@ def test_snapshot_that_failed_its_drill_is_shipped_again(
 
     assert again.entry["outcome"] == "shipped"
     assert keeper("drill", "app", "--from", "dest").status == 0
+
+
+def test_snapshot_whose_manifest_is_damaged_is_shipped_again(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Without its manifest it is no snapshot, so unchanged content needs another."""
+    path = make_database(rows=50)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    (manifest,) = (tmp_path / "dest/app").glob("app-*.json")
+    manifest.write_bytes(b"")
+
+    assert keeper("backup", path, "--to", "dest", "--json").entry["outcome"] == "shipped"
+
+
+def test_another_database_of_the_name_at_the_destination_stops_pruning(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Every Django project has a db.sqlite3; two of them must not delete each other's."""
+    blog, shop = (make_database(f"{name}/db.sqlite3", rows=9) for name in ("blog", "shop"))
+    (tmp_path / "keeper.toml").write_text(
+        "[backup]\nkeep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n"
+    )
+    runs = [keeper("backup", path, "--to", "dest", "--force") for path in (blog, shop, blog)]
+
+    assert [run.status for run in runs] == [0, 0, 0]
+    assert len(list((tmp_path / "dest/db").glob("db-*.sqlite3"))) == 3
+    assert runs[0].err.partition("warning")[1] == ""
+    assert f"has snapshots of {blog} under this name too" in runs[1].err
+    assert f"has snapshots of {shop} under this name too" in runs[2].err
+
+
+def test_run_that_was_overtaken_while_it_waited_ships_under_a_name_of_its_own(
+    keeper: Keeper, make_database: MakeDatabase
+) -> None:
+    """Its listing knows nothing of what the other run has shipped and pruned."""
+    path = make_database(rows=50)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    runs = []
+
+    def back_up() -> None:
+        runs.append(keeper("backup", path, "--to", "dest", "--force", "--json"))
+
+    threads = [threading.Thread(target=back_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    shipped = [run.entry["shipped"][0]["object"] for run in runs]
+    assert [run.status for run in runs] == [0, 0, 0, 0]
+    assert len(set(shipped)) == 4

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from sqlitekeeper.backups.destination import Destination
-from sqlitekeeper.backups.manifest import Versions
+from sqlitekeeper.backups.manifest import Versions, encode
 from sqlitekeeper.backups.naming import manifest_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.backups.stage import Stage, Staged
@@ -68,9 +68,10 @@ def warnings(heard: list[Event]) -> list[str]:
 
 def after_shipping(stage: Stage, staged: Staged, **manifest: Any) -> Stage:
     """The stage of the next run, whose destination holds what was staged."""
-    paths = {staged.object: staged.bytes, manifest_object(staged.object): 5}
-    listing = {path: RemoteObject(path, size) for path, size in paths.items()}
     shipment = Shipment("lab:x", staged.name, staged.object, staged.manifest | manifest)
+    paper_bytes = len(encode(shipment.manifest))
+    paths = {staged.object: staged.bytes, manifest_object(staged.object): paper_bytes}
+    listing = {path: RemoteObject(path, size) for path, size in paths.items()}
     return replace(
         stage,
         destinations=(Destination("lab:x", listing),),

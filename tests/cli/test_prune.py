@@ -132,6 +132,19 @@ def test_without_latest_json_the_newest_manifest_tells_of_a_hold(
     assert keeper("prune", "--json").json["pruned"] == []
 
 
+def test_latest_json_that_is_older_than_the_newest_manifest_does_not_hide_a_hold(
+    keeper: Keeper, to: Path, backup_config: BackupConfig, tmp_path: Path
+) -> None:
+    """The run that noticed the loss may have ended before latest.json arrived."""
+    backup_config(tmp_path / "app.sqlite3", to=to, **LAST_TWO)
+    add_history(to, "app", [days_ago(4)])
+    stale = (to / "app/latest.json").read_bytes()
+    add_history(to, "app", [days_ago(d) for d in (1, 2, 3)], latest={"hold": HOLD})
+    (to / "app/latest.json").write_bytes(stale)
+
+    assert keeper("prune", "--json").json["pruned"] == []
+
+
 def test_the_last_proven_snapshot_stays(keeper: Keeper, to: Path, objects: list[str]) -> None:
     """And is said to be it."""
     add_mark(to, objects[3], "proven")

@@ -242,6 +242,20 @@ def test_snapshot_without_manifest_needs_to_be_asked_for(
     assert count_rows(tmp_path / "out.db") == 50
 
 
+def test_damaged_manifest_does_not_keep_a_sound_snapshot_away(
+    keeper: Keeper, shipped: Path, tmp_path: Path
+) -> None:
+    """--no-manifest also means one that cannot be used."""
+    the_object(tmp_path, ".json").write_bytes(b"")
+
+    assert keeper("restore", "app", "--from", "dest", "--to", "out.db").status == 1
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db", "--no-manifest")
+
+    assert run.status == 0
+    assert "is not JSON" in run.err
+    assert count_rows(tmp_path / "out.db") == 50
+
+
 def test_time_means_the_newest_not_after_it(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
     """A time before the first snapshot is refused with what there is."""
     run = keeper("restore", "app", "--from", "dest", "--to", "out.db", "--at", "2020-01-01")
