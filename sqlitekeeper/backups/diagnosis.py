@@ -5,6 +5,7 @@ lists each destination once.
 """
 
 import os
+import pwd
 import re
 import shlex
 import shutil
@@ -101,8 +102,6 @@ def _state(plan: BackupPlan) -> Finding:
 
 
 def _me() -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

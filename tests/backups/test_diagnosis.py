@@ -1,6 +1,7 @@
 """What is risky about a host and its backups, provoked for real."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,21 +123,23 @@ def test_staging_too_small_for_the_largest_database(plan: BackupPlan, mount: Mou
     assert found.fix.startswith("make room there, or staging = ")
 
 
-def test_folders_that_this_user_cannot_write(other_user: OtherUser) -> None:
-    """Staging and state of root, for somebody else."""
-    folder = other_user.folder
-    for name in ("staging", "locked"):
-        (folder / name).mkdir(mode=0o755)
-    config = folder / "keeper.toml"
-    config.write_text('state = "locked"\n[backup]\nstaging = "staging"\n')
-    done = other_user.keeper("doctor", "--json", "--config", config)
-    print(done)
-    found = {one["check"]: one for one in done.json["findings"]}
-    assert done.status == 1
-    assert found["staging"]["level"] == found["state"]["level"] == "fail"
-    assert found["staging"]["fix"] == f'staging = "/another/folder" in [backup] of {config}'
-    fix = f'chown -R nobody {folder}/locked, or state = "..." in {config}'
-    assert found["state"]["fix"] == fix
+def test_staging_that_cannot_be_written(plan: BackupPlan, mount: Mount) -> None:
+    """Not even root can, on a read-only file system."""
+    folder = mount("readonly", "1m")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    found = finding(replace(plan, staging=folder), "staging")
+    assert (found.level, found.message) == ("fail", f"{folder}: this user cannot write to it")
+    assert found.fix == f'staging = "/another/folder" in [backup] of {plan.file}'
+
+
+def test_state_folder_of_somebody_else(other_user: OtherUser) -> None:
+    """It has to be given to whoever runs keeper."""
+    state = other_user.folder / "state"
+    state.mkdir(mode=0o755)
+    done = other_user.keeper("doctor", "--json")
+    (found,) = (one for one in done.json["findings"] if one["check"] == "state")
+    assert (done.status, found["level"]) == (1, "fail")
+    assert found["fix"] == f'chown -R nobody {state}, or state = "..." in keeper.toml'
 
 
 def test_state_folder_that_cannot_be_made(plan: BackupPlan, tmp_path: Path) -> None:
