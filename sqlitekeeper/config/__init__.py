@@ -1,7 +1,7 @@
 """What the user asked for: keeper.toml and arguments as frozen values.
 
-Database files are looked at with stat alone: opening one here would drop the
-POSIX locks that the rest of the process holds on it.
+Database files are looked at with stat alone, but for `finding`: opening one would
+drop the POSIX locks that the rest of the process holds on it.
 """
 
 from sqlitekeeper.config.durations import parse_duration

@@ -17,7 +17,7 @@ from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
 
 # What SQLite keeps beside a database, and what a restore set aside there.
-_BESIDE = re.compile(r"(-wal|-shm|-journal|\.before-\d{8}T\d{6}Z)$")
+BESIDE = re.compile(r"(-wal|-shm|-journal|\.before-\d{8}T\d{6}Z)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _matches(entry: _Entry, base: Path) -> list[Path]:
     kept = [
         (os.path.realpath(path), path)
         for path in found
-        if not _BESIDE.search(path.name) and not _excluded(path, entry.exclude, base)
+        if not BESIDE.search(path.name) and not _excluded(path, entry.exclude, base)
     ]
     by_file: dict[str, Path] = {}
     for real, path in sorted(kept, key=lambda pair: (pair[0] != str(pair[1]), pair[1])):
