@@ -1,0 +1,41 @@
+"""Files that others read: they see the old one or the new one, never a part."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from sqlitekeeper.errors import KeeperError
+
+PRIVATE = 0o600
+FOR_EVERYONE = 0o644
+
+
+def write_whole(file: Path, text: str, mode: int) -> None:
+    """Put a text where a file is, or is to be, in one step; a link's target is replaced.
+
+    Raises:
+        KeeperError: its folder is missing or closed to us, or it is no regular file.
+    """
+    try:
+        _write(file, Path(os.path.realpath(file)), text, mode)
+    except OSError as error:
+        raise KeeperError(f"{file}: cannot be written: {error.strerror}") from None
+
+
+def _write(file: Path, target: Path, text: str, mode: int) -> None:
+    if target.exists() and not target.is_file():
+        raise KeeperError(f"{file}: is not a regular file")
+    if not target.parent.is_dir():
+        raise KeeperError(f"{file}: there is no folder {target.parent}")
+    # The name's end keeps it out of what node_exporter reads, *.prom.
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".keeper-", suffix=".new")
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as stream:  # noqa: PTH123
+            stream.write(text)
+            stream.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
