@@ -46,7 +46,9 @@ class Destination:
         if found is None or found.bytes != shipment.manifest["snapshot"]["bytes"]:
             return True
         manifest = (self.listing or {}).get(manifest_object(found.path))
-        if manifest is None or manifest.bytes != len(encode(shipment.manifest)):
+        # The record is latest.json's text: the manifest, and when it was last confirmed.
+        text = {key: shipment.manifest[key] for key in shipment.manifest if key != "confirmed_at"}
+        if manifest is None or manifest.bytes != len(encode(text)):
             return True
         return self.has(mark_object(found.path, "failed"))
 

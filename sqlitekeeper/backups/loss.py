@@ -54,7 +54,10 @@ def on_hold(database: str, tables: Falls) -> str:
         said.append(f"and {len(tables) - NAMED} more")
     what = ", ".join(said) or "it has lost rows"
     command = f"keeper backup --accept-loss {shlex.quote(database)}"
-    return f"{what}; pruning is on hold until `{command}`, or a drill by hand"
+    return (
+        f"{what}; pruning is on hold until you say that this is right:"
+        f" `{command}`, or run a drill on a terminal"
+    )
 
 
 @dataclass(frozen=True, slots=True)

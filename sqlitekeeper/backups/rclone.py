@@ -309,7 +309,7 @@ _HINTS = (
     ("load config file", "rclone cannot read its configuration; `rclone config file` names it"),
     ("no space left", "the destination's disk is full"),
     ("file too big for remaining disk space", "the destination's disk is full"),
-    ("permission denied", "this user may not write to the destination"),
+    ("permission denied", "this user may not read or write there"),
     ("AccessDenied", "the key lacks a permission on this bucket"),
     ("NoSuchBucket", "create the bucket first, or check its name"),
     ("unable to decrypt config", "set RCLONE_CONFIG_PASS for an encrypted rclone.conf"),

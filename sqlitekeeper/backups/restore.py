@@ -15,7 +15,7 @@ from sqlitekeeper.backups.papers import fetch_manifests
 from sqlitekeeper.backups.proving import contradiction, is_damage, prove
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
-from sqlitekeeper.backups.untrusted import Manifest, ManifestError
+from sqlitekeeper.backups.untrusted import PRIVATE_MODE, Manifest, ManifestError
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import free_bytes
@@ -89,7 +89,7 @@ def restore(
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
-                file, sha256, wal = _fetch(
+                file, sha256, wal, mode = _fetch(
                     destination, snapshot, target, rclone, workshop, listen, no_manifest
                 )
             except KeeperError as error:
@@ -98,7 +98,7 @@ def restore(
                 continue
             if wal:
                 _set_wal_mode(file)
-            dress(file, target)
+            dress(file, target, mode)
             placed = place(file, target, clock(), workshop)
             return RestoreResult(
                 snapshot.database,
@@ -159,8 +159,8 @@ def _fetch(
     workshop: Path,
     listen: Listener,
     no_manifest: bool,
-) -> tuple[Path, str, bool]:
-    """Download a snapshot and prove it: its file, its sha256, and whether it was in WAL mode."""
+) -> tuple[Path, str, bool, int]:
+    """Download a snapshot and prove it: its file, sha256, and its source's WAL mode and mode."""
     need, free = snapshot.bytes + SPARE_BYTES, free_bytes(workshop)
     if need > free:
         raise KeeperError(
@@ -189,7 +189,9 @@ def _fetch(
         raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
-    return file, sha256, manifest is not None and manifest.journal_mode == "wal"
+    if manifest is None:
+        return file, sha256, False, PRIVATE_MODE
+    return file, sha256, manifest.journal_mode == "wal", manifest.mode
 
 
 def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot) -> Manifest | None:

@@ -242,7 +242,8 @@ class _Run:
             (self.stage.folder / SNAPSHOTS / one.object).unlink(missing_ok=True)
             for to, parcel in one.parcels.items():
                 if (to, one.name) not in errors:
-                    shipments.append(Shipment(to, one.name, parcel.object, parcel.manifest))
+                    paper = parcel.manifest | {"confirmed_at": confirmed_at}
+                    shipments.append(Shipment(to, one.name, parcel.object, paper))
                     self.confirmed[to, one.name] = parcel
             self.results[one.path] = self._result(one, errors, seconds)
         try:

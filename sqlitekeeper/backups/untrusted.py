@@ -11,6 +11,7 @@ from sqlitekeeper.errors import KeeperError
 
 # A manifest names every table: 2,000 of them take a tenth of this.
 MAX_MANIFEST_BYTES = 4 * 2**20
+PRIVATE_MODE = 0o600
 
 
 class ManifestError(KeeperError):
@@ -33,6 +34,7 @@ class Manifest:
     bytes: int
     sha256: str
     journal_mode: str
+    mode: int
     tables: dict[str, int]
     foreign_key_violations: int | None
     raw: dict[str, Any]
@@ -84,6 +86,7 @@ def _typed(raw: dict[str, Any]) -> Manifest:
         bytes=_count(snapshot["bytes"]),
         sha256=sha256,
         journal_mode=_text(raw["source"]["journal_mode"]),
+        mode=_mode(raw["source"].get("mode")),
         tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
         foreign_key_violations=None if violations is None else _count(violations),
         raw=raw,
@@ -100,6 +103,11 @@ def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{value!r:.60} is not a count")
     return value
+
+
+def _mode(value: object) -> int:
+    """Permission bits: never more than reading for others and writing for the group."""
+    return PRIVATE_MODE | (_count(value) & 0o664) if value is not None else PRIVATE_MODE
 
 
 def _time(value: object) -> datetime:

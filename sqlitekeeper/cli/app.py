@@ -25,6 +25,8 @@ COMMANDS = (
     "drill",
     "prune",
     "status",
+    "doctor",
+    "config",
 )
 
 HELP = """Keep SQLite databases small, checkpointed and backed up.
@@ -125,7 +127,19 @@ def _fail(arguments: list[str], code: int, message: str, hint: str | None) -> in
     """Say what went wrong: one line for people, one object on standard output for --json."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--json" in options:
-        name = next((word for word in arguments if word in COMMANDS), None)
-        print_failure(name, code, message, hint)
+        print_failure(_command_name(arguments), code, message, hint)
     click.echo(error_line(message, hint), err=True)
     return code
+
+
+def _command_name(arguments: list[str]) -> str | None:
+    """The command that the arguments name, such as "vacuum" or "config init"."""
+    name = next((word for word in arguments if word in COMMANDS), None)
+    if name is None:
+        return None
+    # It has been imported already, unless importing it is what failed.
+    command = getattr(sys.modules.get(f"sqlitekeeper.cli.{name}"), "command", None)
+    if not isinstance(command, click.Group):
+        return name
+    rest = arguments[arguments.index(name) + 1 :]
+    return " ".join([name, *[word for word in rest if word in command.commands][:1]])

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,13 @@ from sqlitekeeper.backups.results import BackupResult, BackupRun
 from sqlitekeeper.backups.run import BackupOptions, Job, back_up
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.memory import measured, remember
+from sqlitekeeper.cli.outputs import (
+    finish_and_write,
+    metrics_file,
+    metrics_on_failure,
+    prometheus_option,
+    refuse_rehearsal,
+)
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
 from sqlitekeeper.config import (
     Config,
@@ -22,6 +30,7 @@ from sqlitekeeper.config import (
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.lines import show_backup, show_backup_total
+from sqlitekeeper.output.prometheus import backup_metrics
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import size
 
@@ -65,6 +74,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     metavar="SECONDS",
     help="Wait this long for another keeper run.",
 )
+@prometheus_option
 @common_options
 def command(
     session: Session,
@@ -74,9 +84,11 @@ def command(
     force: bool,
     accept_loss: tuple[str, ...],
     lock_wait: float,
+    prometheus: Path | None,
 ) -> int:
     """Back up each database, and say where it is now."""
     config = session.config()
+    refuse_rehearsal(prometheus, dry_run)
     databases = _wanted(config, names)
     _refuse_unknown(accept_loss, databases)
     destinations = chosen(config, to, "--to")
@@ -84,27 +96,33 @@ def command(
         rehearsed = _rehearse(databases, destinations)
         return session.finish(rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[])
 
-    options = BackupOptions(
-        to=destinations,
-        rclone=make_rclone(session, config),
-        state=config.state,
-        host=socket.gethostname(),
-        keeper_version=__version__,
-        clock=partial(datetime.now, UTC),
-        staging=config.backup.staging,
-        check=config.backup.check,
-        force=force,
-        lock_wait_seconds=lock_wait,
-        policy=retention_policy(config) if config.backup.prune else None,
-        loss_alarm=config.backup.loss_alarm,
-        accept_loss=frozenset(accept_loss),
-    )
-    run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
+    def all_failed(code: int) -> list[BackupResult]:
+        return [BackupResult(d.name, d.path, "failed", exit_code=code) for d in databases]
+
+    with metrics_on_failure(prometheus, backup_metrics, all_failed):
+        options = BackupOptions(
+            to=destinations,
+            rclone=make_rclone(session, config),
+            state=config.state,
+            host=socket.gethostname(),
+            keeper_version=__version__,
+            clock=partial(datetime.now, UTC),
+            staging=config.backup.staging,
+            check=config.backup.check,
+            force=force,
+            lock_wait_seconds=lock_wait,
+            policy=retention_policy(config) if config.backup.prune else None,
+            loss_alarm=config.backup.loss_alarm,
+            accept_loss=frozenset(accept_loss),
+        )
+        run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
     paths = (r.path for r in run.databases if r.outcome in ("shipped", "unchanged"))
     remember(session, config.state, measured(paths))
-    return session.finish(
+    return finish_and_write(
+        session,
         run.databases,
         partial(_show, run),
+        metrics_file(prometheus, backup_metrics, run.databases),
         uploaded_bytes=run.uploaded_bytes,
         pruned=list(run.pruned),
         seconds=run.seconds,
@@ -145,7 +163,8 @@ def _rehearse(databases: Sequence[Database], destinations: Sequence[str]) -> lis
 
     def work(database: Database) -> BackupResult:
         found = measure(database.path)
-        text = f"dry run: would ship about {size(found.live_bytes)} to {', '.join(destinations)}"
+        where = ", ".join(destinations)
+        text = f"dry run: would ship about {size(found.live_bytes)} to {where}, if it has changed"
         return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
 
     def otherwise(database: Database, outcome: str, reason: str, code: int) -> BackupResult:

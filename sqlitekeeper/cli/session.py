@@ -118,6 +118,13 @@ def absence(database: Database) -> str | None:
     raise KeeperError(reason)
 
 
+def command_name(context: click.Context) -> str:
+    """A command's name without the program's, with its group's: "vacuum" or "config init"."""
+    name = str(context.info_name)
+    group = context.parent
+    return f"{command_name(group)} {name}" if group and group.parent else name
+
+
 def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that all share, and a `session` argument instead of them."""
 
@@ -147,7 +154,7 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **arguments: Any,
     ) -> int:
         console = Console(quiet=quiet, verbose=verbose, color=False if no_color else None)
-        session = Session(str(context.info_name), as_json, console, config_file)
+        session = Session(command_name(context), as_json, console, config_file)
         try:
             status: int = function(session, **arguments)
         finally:

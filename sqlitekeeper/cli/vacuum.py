@@ -1,13 +1,22 @@
 """`keeper vacuum`: the hourly work."""
 
+from pathlib import Path
+
 import click
 
 from sqlitekeeper.cli.memory import measured, remember
+from sqlitekeeper.cli.outputs import (
+    finish_and_write,
+    metrics_file,
+    prometheus_option,
+    refuse_rehearsal,
+)
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
 from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.vacuum import VacuumOptions, VacuumResult, vacuum
 from sqlitekeeper.errors import BusyError, LockedError
 from sqlitekeeper.output.lines import show_vacuum
+from sqlitekeeper.output.prometheus import vacuum_metrics
 from sqlitekeeper.state.locks import database_lock
 
 HELP = """Free some pages and truncate the WAL, without holding the application up.
@@ -44,6 +53,7 @@ are skipped with a word.
 @click.option("--no-checkpoint", is_flag=True, help="Leave the WAL as it is.")
 @click.option("--optimize", is_flag=True, help="Also run PRAGMA optimize.")
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, change nothing.")
+@prometheus_option
 @common_options
 def command(
     session: Session,
@@ -56,11 +66,13 @@ def command(
     no_checkpoint: bool,
     optimize: bool,
     dry_run: bool,
+    prometheus: Path | None,
 ) -> int:
     """Vacuum each database, and remember its size."""
     config = session.config()
     if everything and pages is not None:
         raise click.UsageError("--all and --pages contradict each other")
+    refuse_rehearsal(prometheus, dry_run)
     settings = config.vacuum
     options = VacuumOptions(
         pages=_first(0 if everything else pages, settings.pages),
@@ -96,8 +108,9 @@ def command(
 
     results = each(select_databases(config, names), work, otherwise)
     if not dry_run:
-        remember(session, config.state, measured(r.path for r in results if r.outcome == "done"))
-    return session.finish(results, show_vacuum, dry_run=dry_run)
+        remember(session, config.state, measured(r.path for r in results if r.outcome != "failed"))
+    extras = metrics_file(prometheus, vacuum_metrics, results)
+    return finish_and_write(session, results, show_vacuum, extras, dry_run=dry_run)
 
 
 def _first(asked: int | None, configured: int) -> int:

@@ -5,7 +5,6 @@ the connection. A path is always a file's name, never a URI.
 """
 
 import os
-import pwd
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from sqlitekeeper.database.files import (
     network_filesystem,
     sidecar,
     stat_database,
+    user_name,
 )
 from sqlitekeeper.errors import (
     BusyError,
@@ -98,10 +98,7 @@ def _refuse_foreign_sidecars(path: Path, owner: int) -> None:
     me = os.geteuid()
     if me in (0, owner) or all(sidecar(path, suffix).exists() for suffix in ("-wal", "-shm")):
         return
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"#{owner}"
+    name = user_name(owner)
     raise KeeperError(
         f"{path}: belongs to {name}; keeper would create -wal and -shm files that {name} "
         "cannot open",

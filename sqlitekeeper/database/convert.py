@@ -20,6 +20,7 @@ from sqlitekeeper.database.files import (
     free_bytes,
     litestream_beside,
     read_only_reason,
+    refuse_other_users_file,
     sidecar,
     size_of,
     stat_database,
@@ -97,6 +98,7 @@ def plan_conversion(
     found = measure(path)
     if found.pages == 0:
         raise KeeperError(f"{path}: is empty", hint=f"keeper init {path} makes a new database")
+    refuse_other_users_file(path)
     if reason := read_only_reason(path):
         raise ReadOnlyError(f"{path}: {reason}")
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted

@@ -1,6 +1,7 @@
 """What the file system says of a database file, learnt without opening it."""
 
 import os
+import pwd
 import re
 import stat
 from dataclasses import dataclass
@@ -77,6 +78,34 @@ def read_only_reason(path: Path) -> str | None:
     return None
 
 
+def refuse_other_users_file(path: Path) -> None:
+    """Refuse a file that its owner may write and this user may not.
+
+    It is not read-only: keeper runs as the wrong user, which would go unnoticed
+    if the file were only skipped.
+
+    Raises:
+        KeeperError: names the user to run as.
+    """
+    facts = path.stat()
+    writable_by_owner = facts.st_mode & stat.S_IWUSR and facts.st_uid != os.geteuid()
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    if writable_by_owner and not read_only and not os.access(path, os.W_OK):
+        owner = user_name(facts.st_uid)
+        raise KeeperError(
+            f"{path}: belongs to {owner}, and this user may not write it",
+            hint=f"run it as that user: sudo -u {owner} keeper ...",
+        )
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or the number as `sudo -u` takes it."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
 def can_write(path: Path) -> bool:
     """Whether this process could write `path` and make files beside it, meant or not."""
     folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120
@@ -128,7 +157,23 @@ def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """The name of the network file system that holds `path`; None on local disks."""
+    """The name of the network file system that holds `path`; None on local disks.
+
+    Asked once for each device: with a thousand databases that is most of the work.
+    """
+    try:
+        device = path.stat().st_dev
+    except OSError:
+        return _network_filesystem(path)
+    if device not in _known_devices:
+        _known_devices[device] = _network_filesystem(path)
+    return _known_devices[device]
+
+
+_known_devices: dict[int, str | None] = {}
+
+
+def _network_filesystem(path: Path) -> str | None:
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:

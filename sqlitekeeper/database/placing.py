@@ -32,10 +32,10 @@ from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabase
 _WITH_CONTENT = ("-wal", "-journal")
 
 
-def dress(new: Path, target: Path) -> None:
+def dress(new: Path, target: Path, mode: int) -> None:
     """Give a new file the owner and mode of the file that it will replace.
 
-    Where there is none: private, and when root makes it, the folder's owner's.
+    Where there is none: `mode`, and when root makes it, the folder's owner's.
 
     Raises:
         KeeperError: this user may not give it to the owner.
@@ -45,7 +45,7 @@ def dress(new: Path, target: Path) -> None:
         owner, group, mode = model.st_uid, model.st_gid, stat.S_IMODE(model.st_mode)
     except FileNotFoundError:
         folder = target.parent.stat()
-        owner, group, mode = os.geteuid(), os.getegid(), 0o600
+        owner, group = os.geteuid(), os.getegid()
         if os.geteuid() == 0 and not folder.st_mode & stat.S_ISVTX:
             owner, group = folder.st_uid, folder.st_gid
     try:

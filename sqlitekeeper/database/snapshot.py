@@ -6,6 +6,7 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 """
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,10 @@ SPARE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The database that a snapshot was taken of, as it was then. Sizes in bytes."""
+    """The database that a snapshot was taken of, as it was then. Sizes in bytes.
+
+    `mode` holds the file's permission bits, for a restore that finds no file to ask.
+    """
 
     path: Path
     bytes: int
@@ -42,6 +46,7 @@ class Source:
     encoding: str
     user_version: int
     application_id: int
+    mode: int
 
 
 def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str = "") -> Source:
@@ -82,6 +87,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             encoding=pragma_text(connection, "encoding"),
             user_version=pragma_int(connection, "user_version"),
             application_id=pragma_int(connection, "application_id"),
+            mode=stat.S_IMODE(path.stat().st_mode),
         )
         report_progress(
             connection,

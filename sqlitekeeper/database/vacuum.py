@@ -21,6 +21,7 @@ from sqlitekeeper.database.connection import (
 from sqlitekeeper.database.files import (
     litestream_beside,
     read_only_reason,
+    refuse_other_users_file,
     sidecar,
     size_of,
     stat_database,
@@ -109,6 +110,8 @@ def vacuum(
     name = name or path.stem
     if stat_database(path).st_size == 0:
         return VacuumResult(name, path, "skipped", "the file is empty: nothing was ever written")
+    if not options.dry_run:
+        refuse_other_users_file(path)
     if not options.dry_run and (reason := read_only_reason(path)):
         return VacuumResult(name, path, "skipped", reason)
     began = time.monotonic()
@@ -136,7 +139,7 @@ def _dry_run(name: str, path: Path, found: Measurement, target: int) -> VacuumRe
         name,
         path,
         "skipped",
-        _convert_advice(found, path) or f"dry run: would free {target} pages",
+        _convert_advice(found, path) or f"dry run: would free {target:,} pages",
         free_pages_left=found.free_pages,
         bytes_before=found.bytes,
         bytes_after=found.bytes,

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sqlitekeeper.database.convert import ConvertResult
     from sqlitekeeper.database.create import InitResult
     from sqlitekeeper.database.vacuum import VacuumResult
-    from sqlitekeeper.state.report import ReportEntry
 
 
 def show_init(console: Console, results: "Sequence[InitResult]") -> None:
@@ -69,35 +68,8 @@ def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
                 f" WAL {_change(r.wal_bytes_before, r.wal_bytes_after)},"
                 f" longest lock {r.longest_lock_ms:.1f} ms"
             )
-        _remark(console, r.name, r.reason, "skipped: " if r.outcome == "skipped" else "")
-
-
-def show_report(console: Console, results: "Sequence[ReportEntry]") -> None:
-    """How large everything is."""
-    rows = [
-        (
-            r.name,
-            size(r.bytes),
-            f"{size(r.reclaimable_bytes)} ({r.reclaimable_percent:.0f} %)",
-            size(r.wal_bytes),
-            r.journal_mode or "",
-            r.auto_vacuum or "",
-        )
-        for r in results
-        if r.outcome == "done"
-    ]
-    headings = ("database", "size", "free", "WAL", "journal", "auto_vacuum")
-    if console.is_terminal:
-        console.table(headings, rows)
-    else:
-        for name, *cells in rows:
-            pairs = zip(headings[1:], cells, strict=True)
-            console.line(f"{name}: " + ", ".join(f"{head} {cell}" for head, cell in pairs))
-    for r in results:
-        if not r.exit_code:
-            _remark(console, r.name, r.reason)
-        for advice in r.advice:
-            _remark(console, r.name, advice)
+        skipped = r.outcome == "skipped" and not (r.reason or "").startswith("dry run")
+        _remark(console, r.name, r.reason, "skipped: " if skipped else "")
 
 
 def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:

@@ -1,9 +1,10 @@
 """Text for people: tables on a terminal, timestamped lines in a log, progress bars."""
 
 import os
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -70,15 +71,27 @@ class Console:
             text = f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}"
         click.echo(text, err=err, color=self.color or None)
 
-    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """An aligned table; the first column is text, the others are right-aligned."""
+    def table(
+        self,
+        headings: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        left: Collection[int] = (0,),
+    ) -> None:
+        """An aligned table; the columns in `left` are text, the others are right-aligned.
+
+        Where the terminal is too narrow the last columns are left out.
+        """
         if self.quiet or not rows:
             return
         cells = [[printable(cell) for cell in row] for row in (headings, *rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
+        room = shutil.get_terminal_size().columns
+        while len(widths) > 2 and sum(widths) + 2 * (len(widths) - 1) > room:
+            widths.pop()
+            cells = [row[:-1] for row in cells]
         for index, row in enumerate(cells):
             text = "  ".join(
-                cell.ljust(width) if column == 0 else cell.rjust(width)
+                cell.ljust(width) if column in left else cell.rjust(width)
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             bold = self.color and index == 0

@@ -22,6 +22,7 @@ SOURCE = Source(
     encoding="UTF-8",
     user_version=7,
     application_id=9,
+    mode=0o640,
 )
 
 
@@ -52,6 +53,7 @@ def test_manifest_has_the_keys_of_the_design() -> None:
             "encoding": "UTF-8",
             "user_version": 7,
             "application_id": 9,
+            "mode": 0o640,
         },
         "snapshot": {"object": "app/app-x.sqlite3", "bytes": 8192, "sha256": "ab" * 32},
         "schema_sha256": "cd" * 32,

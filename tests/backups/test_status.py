@@ -53,6 +53,7 @@ def latest(hours: float, confirmed: float | None = None, **more: Any) -> Manifes
         bytes=100,
         sha256="ab" * 32,
         journal_mode="wal",
+        mode=0o600,
         tables={},
         foreign_key_violations=0,
         raw={},

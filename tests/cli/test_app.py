@@ -12,20 +12,23 @@ import pytest
 from sqlitekeeper.cli.app import COMMANDS
 from tests.conftest import REPOSITORY, Keeper, MakeDatabase
 
+# A group has none of the options: its commands do.
+RUNNABLE = (*(name for name in COMMANDS if name != "config"), "config init", "config show")
 
-@pytest.mark.parametrize("command", COMMANDS)
+
+@pytest.mark.parametrize("command", [*RUNNABLE, "config"])
 def test_help_has_an_example(keeper: Keeper, command: str) -> None:
     """Each command's help shows how it is called."""
-    run = keeper(command, "--help")
+    run = keeper(*command.split(), "--help")
 
     assert run.status == 0
     assert re.search(rf"^ +keeper {command} \S", run.out, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", RUNNABLE)
 def test_common_options_are_everywhere(keeper: Keeper, command: str) -> None:
     """--config, --json, --quiet, --verbose and --no-color."""
-    run = keeper(command, "--help")
+    run = keeper(*command.split(), "--help")
 
     for option in ("-c, --config", "--json", "-q, --quiet", "-v, --verbose", "--no-color"):
         assert option in run.out
@@ -48,6 +51,9 @@ def test_help_shows_the_four_everyday_commands(keeper: Keeper) -> None:
         (["report", "--json", "-c", "nosuch.toml"], "report", "nosuch.toml"),
         (["init", "--json"], "init", "PATH"),
         (["report", "nosuch", "--json"], "report", "nosuch"),
+        (["config", "init", "--json"], "config init", "give a folder"),
+        (["config", "show", "--json", "-c", "nosuch.toml"], "config show", "nosuch.toml"),
+        (["config", "--json"], "config", "--json"),
     ],
 )
 def test_usage_errors_are_json_too(

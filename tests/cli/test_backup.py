@@ -367,7 +367,7 @@ def test_dry_run_does_nothing(
     run = keeper("backup", "--dry-run")
 
     assert run.status == 0
-    line = rf"^{TIME} a: dry run: would ship about \d+\.\d KiB to {to}$"
+    line = rf"^{TIME} a: dry run: would ship about \d+\.\d KiB to {to}, if it has changed$"
     assert re.search(line, run.out, re.M)
     assert not to.exists()
     assert list(staging.iterdir()) == []

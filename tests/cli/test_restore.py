@@ -156,7 +156,19 @@ def test_new_file_of_root_goes_to_the_owner_of_the_folder(
     assert keeper("restore", "app", "--from", "dest", "--to", f"{folder}/").status == 0
 
     facts = (folder / "app.sqlite3").stat()
-    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (12345, 12346, 0o600)
+    assert (facts.st_uid, facts.st_gid) == (12345, 12346)
+
+
+def test_lost_file_comes_back_with_its_mode(keeper: Keeper, make_database: MakeDatabase) -> None:
+    """Whoever reads through the group goes on doing so."""
+    path = make_database(rows=5)
+    path.chmod(0o660)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    path.unlink()
+
+    assert keeper("restore", path, "--from", "dest").status == 0
+
+    assert path.stat().st_mode & 0o777 == 0o660
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.999])
@@ -317,7 +329,7 @@ def test_killed_at_random_times_one_complete_database_is_in_place(
 def shipped_by_other(other_user: OtherUser, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A database of somebody else's with a snapshot, both in their own folder."""
     program = shutil.copy(Path(sys.executable).with_name("rclone"), other_user.folder)
-    monkeypatch.setenv("KEEPER_RCLONE", program)
+    monkeypatch.setenv("KEEPER_RCLONE", str(program))
     path = other_user.folder / "app.sqlite3"
     assert other_user.keeper("init", path).status == 0
     assert other_user.keeper("backup", path, "--to", other_user.folder / "dest").status == 0

@@ -401,3 +401,19 @@ def test_nothing_to_work_on_says_how_to_start(keeper: Keeper) -> None:
 
     assert run.status == 2
     assert "keeper.toml" in run.err
+
+
+def test_file_of_another_user_is_a_failure_not_a_skip(
+    other_user: OtherUser, tmp_path: Path
+) -> None:
+    """A cron job of the wrong user must not be silent for ever."""
+    path = other_user.folder / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE t (x)").fetchall()
+    connection.close()
+
+    run = other_user.keeper("vacuum", path, "--quiet")
+
+    assert run.status == 1
+    assert "belongs to root, and this user may not write it" in run.err
+    assert "sudo -u root" in run.err
