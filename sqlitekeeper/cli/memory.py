@@ -8,7 +8,8 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.database.measure import Measurement, measure
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
-from sqlitekeeper.state.history import History
+from sqlitekeeper.state.history import History, SetAsideError
+from sqlitekeeper.state.report import HistoryPoint
 
 
 def measured(paths: Iterable[Path]) -> list[tuple[Path, Measurement]]:
@@ -22,12 +23,40 @@ def measured(paths: Iterable[Path]) -> list[tuple[Path, Measurement]]:
     return sizes
 
 
-def remember(
-    session: Session, state: Path, measurements: Sequence[tuple[Path, Measurement]]
-) -> None:
-    """Add a sample of each database to keeper's history."""
+# What all histories together may bring back: with many databases, fewer points of each.
+POINTS_OF_ALL = 60_000
+
+
+def recalled(
+    session: Session, state: Path, paths: Sequence[Path], since: datetime
+) -> dict[Path, tuple[HistoryPoint, ...]] | None:
+    """What was measured of databases before; None where the history cannot be used."""
+    most = max(60, min(300, POINTS_OF_ALL // max(1, len(paths))))
     try:
-        if measurements:
-            History(state).add_samples(measurements, datetime.now(UTC))
+        return History(state).points(paths, since=since, most=most)
+    except SetAsideError as error:
+        session.listen(Note("", f"no history: {error}", Level.WARNING))
+        return {}
+    except (KeeperError, OSError) as error:
+        session.listen(Note("", f"no history: {error}", Level.WARNING))
+        return None
+
+
+def remember(
+    session: Session,
+    state: Path,
+    measurements: Sequence[tuple[Path, Measurement]],
+    now: datetime | None = None,
+) -> None:
+    """Add a sample of each database to keeper's history; trouble with it is told, and no more."""
+    if not measurements:
+        return
+    now = now or datetime.now(UTC)
+    try:
+        try:
+            History(state).add_samples(measurements, now)
+        except SetAsideError as error:
+            session.listen(Note("", f"sizes not remembered until now: {error}", Level.WARNING))
+            History(state).add_samples(measurements, now)
     except (KeeperError, OSError) as error:
         session.listen(Note("", f"sizes not remembered: {error}", Level.WARNING))

@@ -1,43 +1,114 @@
 """`keeper report`: how large everything is."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import click
 
-from sqlitekeeper.cli.memory import remember
+from sqlitekeeper.cli.memory import recalled, remember
+from sqlitekeeper.cli.outputs import Extra, finish_and_write, metrics_file, prometheus_option
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
-from sqlitekeeper.config import Database, select_databases
-from sqlitekeeper.database.measure import Measurement, measure
-from sqlitekeeper.errors import KeeperError
-from sqlitekeeper.events import Level, Note
-from sqlitekeeper.output.lines import show_report
-from sqlitekeeper.state.history import History
-from sqlitekeeper.state.report import HistoryPoint, ReportEntry, report_entry
+from sqlitekeeper.config import Config, Database, parse_duration, select_databases
+from sqlitekeeper.config.settings import COMMAND_LINE
+from sqlitekeeper.database.files import free_bytes, sidecar
+from sqlitekeeper.database.measure import measure
+from sqlitekeeper.events import Note
+from sqlitekeeper.output.prometheus import report_metrics
+from sqlitekeeper.output.report import show_report
+from sqlitekeeper.state.report import (
+    HistoryPoint,
+    ReportEntry,
+    Sort,
+    Subject,
+    in_order,
+    report_entries,
+)
 
-HELP = """Show sizes, reclaimable free pages and the WAL of each database.
+HELP = """Show sizes, free pages, the WAL and the growth of each database, and what to do.
 
 Reads counters only, so it takes a moment whatever the size, and changes
-nothing.
+nothing. With --tables it reads every page of each file.
 
 \b
   keeper report storage/production.sqlite3
 """
 
 
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A length of time such as 7d or 36h, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it as keeper.toml does."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 @click.command("report", help=HELP)
 @database_arguments
+@click.option(
+    "--tables",
+    is_flag=True,
+    help="Also the space of each table and index: reads the whole file.",
+)
+@click.option(
+    "--since",
+    type=Duration(),
+    default="30d",
+    show_default=True,
+    metavar="7d",
+    help="How much of the history growth is learnt from.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(get_args(Sort)),
+    default="attention",
+    show_default=True,
+    help="What stands first.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a page with charts: one file that needs no network. Private (0600).",
+)
+@prometheus_option
 @common_options
-def command(session: Session, names: tuple[str, ...]) -> int:
+def command(
+    session: Session,
+    names: tuple[str, ...],
+    tables: bool,
+    since: float,
+    sort: Sort,
+    html: Path | None,
+    prometheus: Path | None,
+) -> int:
     """Measure each database, and show it with what is remembered."""
     config = session.config()
     databases = select_databases(config, names)
-    earlier = _earlier(session, config.state, [database.path for database in databases])
-    sizes: list[tuple[Path, Measurement]] = []
+    began = datetime.now(UTC)
+    earlier = recalled(
+        session,
+        config.state,
+        [database.path for database in databases],
+        began - timedelta(seconds=since),
+    )
+    subjects: dict[Path, Subject] = {}
 
     def work(database: Database) -> ReportEntry:
-        found = measure(database.path)
-        sizes.append((database.path, found))
-        return report_entry(database.name, database.path, found, earlier.get(database.path, ()))
+        subject = _subject(session, database, earlier or {}, tables)
+        subjects[database.path] = subject
+        return ReportEntry(database.name, database.path, "done")
 
     def otherwise(database: Database, outcome: str, reason: str, code: int) -> ReportEntry:
         skipped = outcome == "skipped"
@@ -49,16 +120,60 @@ def command(session: Session, names: tuple[str, ...]) -> int:
             exit_code=code,
         )
 
-    results = each(databases, work, otherwise)
-    remember(session, config.state, sizes)
-    return session.finish(results, show_report)
+    found = each(databases, work, otherwise)
+    now = datetime.now(UTC)
+    if earlier is not None:
+        measured = [(path, subject.found) for path, subject in subjects.items()]
+        remember(session, config.state, measured, now)
+    results = in_order(_assessed(config, found, subjects, now), sort)
+    extras = metrics_file(prometheus, report_metrics, results)
+    if html:
+        from sqlitekeeper.cli.page import page_of
+
+        extras.append(Extra(html, page_of(results)))
+    return finish_and_write(session, results, show_report, extras)
 
 
-def _earlier(
-    session: Session, state: Path, paths: list[Path]
-) -> dict[Path, tuple[HistoryPoint, ...]]:
-    try:
-        return History(state).points(paths)
-    except (KeeperError, OSError) as error:
-        session.listen(Note("", f"no history: {error}", Level.WARNING))
-        return {}
+def _subject(
+    session: Session,
+    database: Database,
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+    tables: bool,
+) -> Subject:
+    found = measure(database.path)
+    facts = database.path.stat()
+    times = [facts.st_mtime]
+    # The application may close the database, and remove its WAL, at any time.
+    with suppress(FileNotFoundError):
+        times.append(sidecar(database.path, "-wal").stat().st_mtime)
+    spaces = None
+    if tables:
+        from sqlitekeeper.database.tables import table_spaces
+
+        session.listen(Note(database.name, "reading the whole file for --tables"))
+        spaces = table_spaces(database.path, name=database.name, listen=session.listen)
+    return Subject(
+        name=database.name,
+        path=database.path,
+        found=found,
+        device=facts.st_dev,
+        disk_free_bytes=free_bytes(database.path),
+        modified_at=max(times),
+        history=earlier.get(database.path, ()),
+        configured_backup=database.backup and database.origin != COMMAND_LINE,
+        tables=spaces,
+    )
+
+
+def _assessed(
+    config: Config, found: Sequence[ReportEntry], subjects: dict[Path, Subject], now: datetime
+) -> list[ReportEntry]:
+    """The entries, with what the measurements of all of them mean together."""
+    done = report_entries(
+        list(subjects.values()),
+        now.timestamp(),
+        config.vacuum.pages,
+        config.vacuum.keep_free_pages,
+    )
+    by_path = {entry.path: entry for entry in done}
+    return [by_path.get(entry.path, entry) for entry in found]

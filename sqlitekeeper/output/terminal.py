@@ -13,6 +13,8 @@ from sqlitekeeper.events import Event, Level, Note, Tick
 
 # A bar for something that is over in a moment would only flicker.
 BAR_AFTER_SECONDS = 1.0
+# A column that is cut to less says nothing any more.
+LEAST_COLUMN = 10
 
 
 def printable(text: str) -> str:
@@ -20,6 +22,14 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def shortened(text: str, width: int) -> str:
+    """Text of at most `width` characters: the middle goes, since names differ at the ends."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def error_line(message: str, hint: str | None) -> str:
@@ -79,16 +89,20 @@ class Console:
     ) -> None:
         """An aligned table; the columns in `left` are text, the others are right-aligned.
 
-        Where the terminal is too narrow the last columns are left out.
+        Where the terminal is too narrow the last columns are cut short or left out.
         """
         if self.quiet or not rows:
             return
         cells = [[printable(cell) for cell in row] for row in (headings, *rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
         room = shutil.get_terminal_size().columns
-        while len(widths) > 2 and sum(widths) + 2 * (len(widths) - 1) > room:
-            widths.pop()
+        while len(widths) > 2 and (over := sum(widths) + 2 * (len(widths) - 1) - room) > 0:
+            left_over = widths.pop() - over
+            cut = [shortened(row[-1], left_over) for row in cells]
             cells = [row[:-1] for row in cells]
+            if left_over >= LEAST_COLUMN:
+                widths.append(left_over)
+                cells = [[*row, cell] for row, cell in zip(cells, cut, strict=True)]
         for index, row in enumerate(cells):
             text = "  ".join(
                 cell.ljust(width) if column in left else cell.rjust(width)

@@ -25,7 +25,7 @@ from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.report import HistoryPoint
 from sqlitekeeper.state.thinning import DAY_MS, thin
 
-FORMAT = 2
+FORMAT = 1
 # Times are milliseconds since 1970: as text, with the path in each row, ten years took 10 MB.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS watched (
@@ -58,18 +58,6 @@ CREATE TABLE IF NOT EXISTS drill (
     PRIMARY KEY (destination, object)
 ) STRICT, WITHOUT ROWID;
 """
-FROM_FORMAT_1 = (
-    "ALTER TABLE sample RENAME TO sample_1",
-    SCHEMA,
-    "INSERT INTO watched (path) SELECT DISTINCT path FROM sample_1",
-    (
-        "INSERT OR REPLACE INTO sample"
-        " SELECT watched.id, CAST(round(unixepoch(at, 'subsec') * 1000) AS INTEGER),"
-        " bytes, free_bytes, wal_bytes"
-        " FROM sample_1 JOIN watched USING (path) WHERE unixepoch(at) IS NOT NULL"
-    ),
-    "DROP TABLE sample_1",
-)
 THIN_EVERY_MS = DAY_MS
 # The newest samples come back whole, so that what happened run by run can be seen.
 NEWEST = 24
@@ -146,10 +134,9 @@ class History:
                     f"{self.path}: written by a newer keeper (format {version})",
                     hint="upgrade keeper, or move the file away to start a new history",
                 )
-            if version == 0 and scalar(connection, "SELECT count(*) FROM sqlite_schema"):
+            if scalar(connection, "SELECT count(*) FROM sqlite_schema"):
                 raise _UnusableError("it holds other tables")
-            for statement in FROM_FORMAT_1 if version == 1 else (SCHEMA,):
-                connection.execute(statement).fetchall()
+            connection.execute(SCHEMA).fetchall()
             connection.pragma("user_version", FORMAT)
 
     def _set_aside(self, reason: str, inode: int) -> KeeperError:

@@ -186,7 +186,7 @@ def test_on_a_terminal_it_is_a_table(terminal: Keeper, to: Path) -> None:
     """Age, size, what keeps it, its proof and where it is."""
     objects = add_history(to, "app", [days_ago(2), days_ago(800)])
     add_mark(to, objects[0], "proven")
-    out = terminal("snapshots", "--from", to, "--no-color").out
+    out = terminal("snapshots", "--from", to, "--no-color", env={"COLUMNS": "300"}).out
     heading, first, *_ = out.splitlines()
     assert heading.split()[:5] == ["database", "taken", "(UTC)", "age", "size"]
     cells = [cell.strip() for cell in first.split("  ") if cell.strip()]
@@ -206,3 +206,11 @@ def test_in_a_log_it_is_a_line_for_each(keeper: Keeper, to: Path) -> None:
 def test_help_has_an_example(keeper: Keeper, command: str) -> None:
     """One that can be copied."""
     assert f"\n    keeper {command} -" in keeper(command, "--help").out
+
+
+def test_table_fits_a_narrow_terminal(terminal: Keeper, to: Path) -> None:
+    """What is most important stays; the rest is cut short or left out."""
+    add_history(to, "app", [days_ago(2)])
+    out = terminal("snapshots", "--from", to, "--no-color", env={"COLUMNS": "80"}).out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert out.splitlines()[0].split()[:5] == ["database", "taken", "(UTC)", "age", "size"]
