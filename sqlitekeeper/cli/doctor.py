@@ -18,6 +18,7 @@ from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.config import Config, Database, select_databases
 from sqlitekeeper.config.settings import COMMAND_LINE
 from sqlitekeeper.database.diagnosis import DatabaseDiagnosis, diagnose_database, find_twins
+from sqlitekeeper.database.expected import judge_expected
 from sqlitekeeper.database.findings import Finding
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.output.doctor import show_findings, total
@@ -48,8 +49,11 @@ def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
     diagnoses = [(database, _diagnose(database)) for database in databases]
     plan = backup_plan(config, diagnoses)
     findings = diagnose_host(plan)
-    for _, diagnosis in diagnoses:
+    for one, diagnosis in diagnoses:
         findings += diagnosis.findings
+        if found := diagnosis.measured:
+            modes = (one.journal_mode, one.auto_vacuum)
+            findings += judge_expected(one.name, one.path, found, *modes)
     findings += find_twins((one.name, one.path) for one in databases)
     saved = {one.name: one.path for one in databases if one.name in plan.databases}
     findings += diagnose_freshness(plan, saved, now)

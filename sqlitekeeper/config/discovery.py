@@ -20,6 +20,11 @@ from sqlitekeeper.errors import ConfigError
 BESIDE = re.compile(r"(-wal|-shm|-journal|\.before-\d{8}T\d{6}Z)$")
 
 
+# Those that a file keeps; https://sqlite.org/pragma.html#pragma_journal_mode has all.
+JOURNAL_MODES = ("wal", "delete", "truncate", "persist")
+AUTO_VACUUM_MODES = ("none", "full", "incremental")
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One `[[databases]]` table; `path` may be a pattern, `name` a template."""
@@ -29,6 +34,8 @@ class _Entry:
     exclude: tuple[str, ...] = ()
     backup: bool = True
     optional: bool = False
+    journal_mode: str | None = None
+    auto_vacuum: str | None = None
 
 
 _entry = values.record(
@@ -39,6 +46,8 @@ _entry = values.record(
         "exclude": values.listed(values.text),
         "backup": values.flag,
         "optional": values.flag,
+        "journal_mode": values.choice(*JOURNAL_MODES),
+        "auto_vacuum": values.choice(*AUTO_VACUUM_MODES),
     },
     required=("path",),
 )
@@ -116,6 +125,8 @@ def _expanded(value: object, spot: Spot) -> tuple[Database, ...]:
             optional=entry.optional,
             origin=str(spot),
             unmatched=not matches,
+            journal_mode=entry.journal_mode,
+            auto_vacuum=entry.auto_vacuum,
         )
         for path in matches or [written]
     )

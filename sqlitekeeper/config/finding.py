@@ -34,12 +34,14 @@ class Candidate:
     """A database that a new keeper.toml should name.
 
     `no_backup` says why it needs no backup, None when it does; `note` is said
-    about it in a comment.
+    about it in a comment. `modes` are the journal_mode and auto_vacuum that
+    somebody has asked for, by key.
     """
 
     path: Path
     no_backup: str | None = None
     note: str | None = None
+    modes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from sqlitekeeper.config.discovery import AUTO_VACUUM_MODES, JOURNAL_MODES
 from sqlitekeeper.config.erb import Expanded, expand
 from sqlitekeeper.config.finding import Candidate, Found, transience, unwritable
 from sqlitekeeper.config.paths import absolute, expand_home
@@ -60,7 +61,7 @@ def find_rails_databases(file: Path, environment: str, environ: Mapping[str, str
         if not path.exists():
             note += "; not there yet"
         # The role is what Rails goes by: a primary may well be called print_queue.
-        candidate = Candidate(path, transience(f"_{role}"), note)
+        candidate = Candidate(path, transience(f"_{role}"), note, _modes(settings))
         twin = databases.setdefault(os.path.realpath(path), candidate)
         if twin.no_backup and not candidate.no_backup:
             databases[os.path.realpath(path)] = candidate
@@ -144,6 +145,21 @@ def _database(settings: Mapping[Any, object], template: Expanded, spot: str) -> 
     if "\0" in path:
         return NoDatabase("its path has a NUL character")
     return path
+
+
+def _modes(settings: Mapping[Any, object]) -> tuple[tuple[str, str], ...]:
+    """The journal_mode and auto_vacuum among an entry's pragmas, as keeper writes them."""
+    pragmas = settings.get("pragmas")
+    if not isinstance(pragmas, dict):
+        return ()
+    found = []
+    for key, words in (("journal_mode", JOURNAL_MODES), ("auto_vacuum", AUTO_VACUUM_MODES)):
+        word = str(pragmas.get(key)).lower()
+        if key == "auto_vacuum" and word in ("0", "1", "2"):
+            word = AUTO_VACUUM_MODES[int(word)]
+        if word in words:
+            found.append((key, word))
+    return tuple(found)
 
 
 def _path_of(rest: str) -> str:

@@ -13,7 +13,8 @@ class Database:
 
     `path` is absolute, its symlinks not resolved. `origin` says who named it.
     `unmatched` marks a glob of the configuration without any match; `path`
-    then holds the pattern.
+    then holds the pattern. `journal_mode` and `auto_vacuum` are what the
+    database should have, None where that is left open; doctor compares.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Database:
     optional: bool = False
     origin: str = COMMAND_LINE
     unmatched: bool = False
+    journal_mode: str | None = None
+    auto_vacuum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,9 @@ def _table(entry: Entry) -> str:
     if entry.exclude:
         lines.append("# no SQLite databases, or the same files under another name")
         lines.append(f"exclude = [{', '.join(map(quoted, entry.exclude))}]")
+    if len(entry.databases) == 1:
+        for key, word in candidate.modes:
+            lines.append(f"{key} = {quoted(word)}  # what it should have; keeper doctor compares")
     if candidate.no_backup:
         lines.append(f"backup = false  # {candidate.no_backup}")
     return "\n".join(lines) + "\n"

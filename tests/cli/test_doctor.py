@@ -229,3 +229,50 @@ def test_nothing_leaves_the_host_without_being_asked(
     done = keeper("doctor", "--remote", "--json")
     assert done.status == 1
     assert list(risky(done)) == ["reachable"]
+
+
+@pytest.mark.parametrize(
+    ("configured", "said", "fix"),
+    [
+        ('journal_mode = "wal"', "journal_mode is delete, the configuration says wal", "PRAGMA"),
+        (
+            'auto_vacuum = "incremental"',
+            "auto_vacuum is none, the configuration says incremental",
+            "keeper convert --auto-vacuum incremental ",
+        ),
+    ],
+)
+def test_mode_that_differs_from_the_configured_one_is_found(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    configured: str,
+    said: str,
+    fix: str,
+) -> None:
+    """The application may have been set up before its settings were."""
+    make_database(auto_vacuum="none", journal_mode="delete")
+    (tmp_path / "keeper.toml").write_text(
+        f'[[databases]]\npath = "app.sqlite3"\n{configured}\n[backup]\nto = "dest"\n'
+    )
+
+    run = keeper("doctor", "--json")
+
+    (found,) = [one for one in run.json["findings"] if one["check"] == "configured_mode"]
+    assert (found["level"], found["database"], found["message"]) == ("warn", "app", said)
+    assert fix in found["fix"]
+
+
+def test_mode_as_configured_is_ok(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """And not a word of it without --verbose."""
+    make_database()
+    (tmp_path / "keeper.toml").write_text(
+        '[[databases]]\npath = "app.sqlite3"\njournal_mode = "wal"\n[backup]\nto = "dest"\n'
+    )
+
+    run = keeper("doctor", "--json")
+
+    (found,) = [one for one in run.json["findings"] if one["check"] == "configured_mode"]
+    assert (found["level"], found["fix"]) == ("ok", None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sqlitekeeper.config.finding import Found
 from sqlitekeeper.config.rails import find_rails_databases
+from sqlitekeeper.config.writing import draft
 from sqlitekeeper.errors import ConfigError
 from tests.conftest import REPOSITORY
 
@@ -282,3 +283,21 @@ def test_any_document_gives_databases_or_a_clear_error(read: Read, value: object
         said = found.remarks
         assert all(one.path.is_absolute() for one in found.databases)
     assert all(words.startswith("config/database.yml: ") for words in said)
+
+
+def test_pragmas_of_an_entry_become_the_modes_that_doctor_compares(tmp_path: Path) -> None:
+    """Those two that the file itself keeps; the others are each connection's own."""
+    file = tmp_path / "config" / "database.yml"
+    file.parent.mkdir()
+    file.write_text(
+        "production:\n  adapter: sqlite3\n  database: storage/production.sqlite3\n"
+        "  pragmas:\n    journal_mode: WAL\n    auto_vacuum: 2\n    synchronous: normal\n"
+    )
+
+    found = find_rails_databases(file, "production", {})
+
+    (candidate,) = found.databases
+    assert candidate.modes == (("journal_mode", "wal"), ("auto_vacuum", "incremental"))
+    toml = draft(found.databases, [], {}).toml
+    assert 'journal_mode = "wal"  #' in toml
+    assert 'auto_vacuum = "incremental"  #' in toml
