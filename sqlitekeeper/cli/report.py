@@ -1,6 +1,6 @@
 """`keeper report`: how large everything is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlitekeeper.output.prometheus import report_metrics
 from sqlitekeeper.output.report import show_report
 from sqlitekeeper.state.report import (
     HistoryPoint,
+    Neighbour,
     ReportEntry,
     Sort,
     Subject,
@@ -100,7 +101,7 @@ def command(
     earlier = recalled(
         session,
         config.state,
-        [database.path for database in databases],
+        [database.path for database in {*databases, *config.databases}],
         began - timedelta(seconds=since),
     )
     subjects: dict[Path, Subject] = {}
@@ -125,7 +126,7 @@ def command(
     if earlier is not None:
         measured = [(path, subject.found) for path, subject in subjects.items()]
         remember(session, config.state, measured, now)
-    results = in_order(_assessed(config, found, subjects, now), sort)
+    results = in_order(_assessed(config, found, subjects, earlier or {}, now), sort)
     extras = metrics_file(prometheus, report_metrics, results)
     if html:
         from sqlitekeeper.cli.page import page_of
@@ -166,7 +167,11 @@ def _subject(
 
 
 def _assessed(
-    config: Config, found: Sequence[ReportEntry], subjects: dict[Path, Subject], now: datetime
+    config: Config,
+    found: Sequence[ReportEntry],
+    subjects: dict[Path, Subject],
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+    now: datetime,
 ) -> list[ReportEntry]:
     """The entries, with what the measurements of all of them mean together."""
     done = report_entries(
@@ -174,6 +179,20 @@ def _assessed(
         now.timestamp(),
         config.vacuum.pages,
         config.vacuum.keep_free_pages,
+        list(_neighbours(config, subjects, earlier)),
     )
     by_path = {entry.path: entry for entry in done}
     return [by_path.get(entry.path, entry) for entry in found]
+
+
+def _neighbours(
+    config: Config,
+    subjects: dict[Path, Subject],
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+) -> Iterator[Neighbour]:
+    """The configured databases that are not reported now, as far as they are remembered."""
+    for database in config.databases:
+        history = earlier.get(database.path)
+        if history and database.path not in subjects:
+            with suppress(OSError):
+                yield Neighbour(database.path.stat().st_dev, history)

@@ -105,13 +105,26 @@ class Subject:
     tables: tuple[TableSpace, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A database that is not reported now, but fills the same file system."""
+
+    device: int
+    history: tuple[HistoryPoint, ...]
+
+
 def report_entries(
-    subjects: Sequence[Subject], now: float, vacuum_pages: int = 1000, keep_free_pages: int = 0
+    subjects: Sequence[Subject],
+    now: float,
+    vacuum_pages: int = 1000,
+    keep_free_pages: int = 0,
+    neighbours: Sequence[Neighbour] = (),
 ) -> list[ReportEntry]:
     """Put measurements and the memory of earlier ones together, and say what they mean.
 
     `now` is when they were made, in seconds since 1970; `vacuum_pages` and
-    `keep_free_pages` what an hourly vacuum does.
+    `keep_free_pages` what an hourly vacuum does. When a file system is full is
+    told by all databases on it together, `neighbours` included.
     """
     most = most_points(len(subjects))
     samples = [_samples(subject, now) for subject in subjects]
@@ -119,6 +132,10 @@ def report_entries(
     by_device: dict[int, list[float | None]] = {}
     for subject, grown in zip(subjects, growths, strict=True):
         by_device.setdefault(subject.device, []).append(grown.file)
+    for neighbour in neighbours:
+        if neighbour.device in by_device:
+            grown_file = growth(_earlier(neighbour.history, now), most).file
+            by_device[neighbour.device].append(grown_file)
     free = {subject.device: subject.disk_free_bytes for subject in subjects}
     full_in = {device: days_to_full(free[device], found) for device, found in by_device.items()}
     entries = []
@@ -145,12 +162,16 @@ def most_points(databases: int) -> int:
 def _samples(subject: Subject, now: float) -> list[Sizes]:
     """The history and the present; what a wrong clock dated after it is left out."""
     found = subject.found
-    earlier = (
-        Sizes(seconds(point.at), point.bytes, point.free_bytes, point.wal_bytes)
-        for point in subject.history
-    )
     present = Sizes(now, found.bytes, found.reclaimable_bytes, found.wal_bytes)
-    return [*(one for one in earlier if one.at < now), present]
+    return [*_earlier(subject.history, now), present]
+
+
+def _earlier(history: Sequence[HistoryPoint], now: float) -> list[Sizes]:
+    points = (
+        Sizes(seconds(point.at), point.bytes, point.free_bytes, point.wal_bytes)
+        for point in history
+    )
+    return [one for one in points if one.at < now]
 
 
 def _drain(found: Measurement, grown: Growth, pages: int, keep_free_pages: int) -> Drain:

@@ -9,6 +9,7 @@ import pytest
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.state.report import (
     HistoryPoint,
+    Neighbour,
     ReportEntry,
     Sort,
     Subject,
@@ -74,6 +75,17 @@ def test_databases_of_one_file_system_fill_it_together() -> None:
     entries = report_entries([slow, fast, elsewhere], NOW)
 
     assert [entry.days_to_full for entry in entries] == [20, 20, 25]
+
+
+def test_database_that_is_not_reported_fills_the_file_system_too() -> None:
+    """It is known by its history alone: 4 MiB a day beside the 1 of what is reported."""
+    slow = replace(SUBJECT, found=found(11 * MEBIBYTE), history=(point(10, MEBIBYTE),))
+    beside = Neighbour(slow.device, (point(11, MEBIBYTE), point(1, 41 * MEBIBYTE)))
+    elsewhere = replace(beside, device=2)
+
+    (entry,) = report_entries([slow], NOW, neighbours=[beside, elsewhere])
+
+    assert entry.days_to_full == 20
 
 
 def test_sample_of_a_wrong_clock_is_left_out() -> None:
