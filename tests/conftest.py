@@ -104,6 +104,11 @@ class Running:
 StartKeeper = Callable[..., Running]
 
 
+def _hear_interrupts() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, tests included."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start_keeper(tmp_path: Path) -> Iterator[StartKeeper]:
     """Start the keeper command in tmp_path and do not wait for it; it ends with the test."""
@@ -118,6 +123,7 @@ def start_keeper(tmp_path: Path) -> Iterator[StartKeeper]:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                preexec_fn=_hear_interrupts,
             )
             stack.callback(_finish, process)
             return Running(process)

@@ -1,5 +1,6 @@
 """`keeper vacuum`: the hourly work."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from sqlitekeeper.cli.outputs import (
 )
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
 from sqlitekeeper.config import Database, select_databases
+from sqlitekeeper.database.files import read_only_reason
 from sqlitekeeper.database.vacuum import VacuumOptions, VacuumResult, vacuum
 from sqlitekeeper.errors import BusyError, LockedError
 from sqlitekeeper.output.lines import show_vacuum
@@ -108,10 +110,18 @@ def command(
 
     results = each(select_databases(config, names), work, otherwise)
     if not dry_run:
-        remember(session, config.state, measured(r.path for r in results if r.outcome != "failed"))
+        remember(session, config.state, measured(_measurable(results)))
     extras = metrics_file(prometheus, vacuum_metrics, results)
     return finish_and_write(session, results, show_vacuum, extras, dry_run=dry_run)
 
 
 def _first(asked: int | None, configured: int) -> int:
     return configured if asked is None else asked
+
+
+def _measurable(results: Sequence[VacuumResult]) -> Iterator[Path]:
+    """Those that can be opened without leaving sidecars beside a file that cannot be written."""
+    for result in results:
+        usable = result.outcome != "failed" and result.path.is_file()
+        if usable and read_only_reason(result.path) is None:
+            yield result.path

@@ -95,12 +95,13 @@ def plan_conversion(
         ReadOnlyError: the file or its file system cannot be written.
     """
     stat_database(path)
-    found = measure(path)
-    if found.pages == 0:
-        raise KeeperError(f"{path}: is empty", hint=f"keeper init {path} makes a new database")
+    # Before it is opened: reading a WAL database that cannot be written leaves sidecars.
     refuse_other_users_file(path)
     if reason := read_only_reason(path):
         raise ReadOnlyError(f"{path}: {reason}")
+    found = measure(path)
+    if found.pages == 0:
+        raise KeeperError(f"{path}: is empty", hint=f"keeper init {path} makes a new database")
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted
     if needs_vacuum:
         _require_room(path, found.pages * found.page_size)
