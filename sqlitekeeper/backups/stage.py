@@ -1,7 +1,7 @@
 """One database's way from the live file to a proven snapshot in the staging folder."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from sqlitekeeper.backups.checking import check_snapshot, sha256_of
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
 from sqlitekeeper.backups.manifest import Versions, build_manifest
-from sqlitekeeper.backups.naming import snapshot_object
+from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.results import Seconds
 from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel
 from sqlitekeeper.database.proof import CheckKind
@@ -122,10 +122,20 @@ class Stage:
 
     def _free_name(self, name: str) -> tuple[datetime, str]:
         """The time of the snapshot and its object, which neither staging nor a destination has."""
-        taken_at = self.clock()
+        taken_at = max([self.clock(), *self._after_others(name)])
         while self._is_taken(key := snapshot_object(name, taken_at)):
             taken_at += timedelta(seconds=1)
         return taken_at, key
+
+    def _after_others(self, name: str) -> Iterator[datetime]:
+        """The first moments that are later than what other runs have shipped meanwhile.
+
+        Only their last is known, and those before it took the seconds before it.
+        """
+        for key in self.overtaken:
+            shipped = parse_object(self.shipments[key].object)
+            if key[1] == name and shipped:
+                yield shipped.taken_at + timedelta(seconds=1)
 
     def _is_taken(self, key: str) -> bool:
         staged = (self.folder / SNAPSHOTS / key).exists()
