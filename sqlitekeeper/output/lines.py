@@ -42,7 +42,7 @@ def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
 def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
     """What was freed."""
     if console.is_terminal:
-        headings = ("database", "outcome", "freed", "free left", "size", "WAL", "longest lock")
+        headings = ("database", "outcome", "freed", "free left", "longest lock", "size", "WAL")
         console.table(
             headings,
             [
@@ -51,9 +51,9 @@ def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
                     r.outcome,
                     f"{r.freed_pages:,} ({size(r.freed_bytes)})",
                     f"{r.free_pages_left:,}",
+                    f"{r.longest_lock_ms:.1f} ms",
                     _change(r.bytes_before, r.bytes_after),
                     _change(r.wal_bytes_before, r.wal_bytes_after),
-                    f"{r.longest_lock_ms:.1f} ms",
                 )
                 for r in results
             ],
