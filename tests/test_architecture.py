@@ -81,7 +81,7 @@ def test_no_module_is_too_long(module: Path) -> None:
 def test_only_one_module_runs_processes() -> None:
     """And it is the one that runs rclone."""
     users = [m.relative_to(PACKAGE).as_posix() for m in MODULES if "subprocess" in imports(m)]
-    assert users == ["backups/rclone.py"]
+    assert users == ["backups/rclone_process.py"]
 
 
 def test_the_standard_librarys_sqlite3_is_not_used() -> None:

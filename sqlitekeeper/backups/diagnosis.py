@@ -19,7 +19,7 @@ from typing import Any
 from sqlitekeeper.backups.catalog import read_shelves
 from sqlitekeeper.backups.destination import look
 from sqlitekeeper.backups.papers import read_manifest, try_papers
-from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.rclone import TIMEOUT_SECONDS, Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.untrusted import Manifest
 from sqlitekeeper.database.diagnosis import memory_filesystem
@@ -55,6 +55,7 @@ class BackupPlan:
     max_age_seconds: float
     databases: tuple[str, ...]
     largest_bytes: int = 0
+    timeout_seconds: float = TIMEOUT_SECONDS
 
     @property
     def toml(self) -> str:
@@ -148,7 +149,9 @@ def _destination(plan: BackupPlan) -> Finding:
 
 def _rclone(plan: BackupPlan) -> Iterator[Finding]:
     try:
-        rclone = Rclone(find_rclone(plan.rclone), plan.rclone_args)
+        rclone = Rclone(
+            find_rclone(plan.rclone), plan.rclone_args, timeout_seconds=plan.timeout_seconds
+        )
         version = rclone.version()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)

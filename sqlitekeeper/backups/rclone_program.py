@@ -1,4 +1,4 @@
-"""Which rclone program to run, and its version, without paying for it each time.
+"""Which rclone program to run and with which environment; its version, without paying each time.
 
 Imports next to nothing: `keeper --version` is to be as quick as Python itself.
 """
@@ -37,6 +37,42 @@ def find_rclone(configured: str | None) -> str:
             " or set `rclone` in keeper.toml",
         )
     return found
+
+
+# Each would take away what keeper reads off rclone's log, or hide files from a listing
+# by which it judges what is backed up; none of them says how to reach a destination.
+_NOT_FOR_KEEPER = (
+    *("LOG_", "QUIET", "VERBOSE", "PROGRESS", "SYSLOG", "STATS", "USE_JSON_LOG", "INTERACTIVE"),
+    *("INCLUDE", "EXCLUDE", "FILTER", "FILES_FROM", "MIN_", "MAX_AGE", "MAX_DEPTH", "MAX_SIZE"),
+)
+
+
+def environment(timeout_seconds: float) -> dict[str, str]:
+    """The environment of an rclone that may be silent for as long as `timeout_seconds`.
+
+    It is keeper's own but for what is keeper's alone. Remotes take their
+    credentials from variables of many names, --password-command and --sftp-ssh
+    run programs that need others, and rclone runs as the same user, who may
+    read keeper's environment anyway: a list of what is allowed would break
+    remotes and protect nobody.
+
+    rclone's defaults would wait for five hours (measured: 1.75, S3) where a
+    connection is taken and nothing answers. It gets more patient ones than
+    keeper is, so that keeper is the one to give up; what the user has set wins.
+    """
+    theirs = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("KEEPER_", *(f"RCLONE_{word}" for word in _NOT_FOR_KEEPER)))
+    }
+    defaults = {
+        "RCLONE_CONTIMEOUT": f"{min(60.0, timeout_seconds / 5):.3f}s",
+        "RCLONE_TIMEOUT": f"{timeout_seconds * 1.2 + 10:.3f}s",
+        # Files that failed are tried again by keeper itself, without the others.
+        "RCLONE_RETRIES": "1",
+    }
+    # Nobody is there to be asked.
+    return defaults | theirs | {"RCLONE_ASK_PASSWORD": "false"}
 
 
 def _executable(program: str) -> str | None:

@@ -43,7 +43,12 @@ def make_rclone(session: Session, config: Config) -> Rclone:
     def say_command(command: Sequence[str]) -> None:
         session.listen(Note("", shlex.join(command), Level.DETAIL))
 
-    return Rclone(find_rclone(config.rclone), config.backup.rclone_args, say_command)
+    return Rclone(
+        find_rclone(config.rclone),
+        config.backup.rclone_args,
+        say_command,
+        timeout_seconds=config.backup.timeout_seconds,
+    )
 
 
 def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:

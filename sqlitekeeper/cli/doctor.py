@@ -75,6 +75,7 @@ def backup_plan(
         rclone=config.rclone,
         rclone_args=config.backup.rclone_args,
         max_age_seconds=config.backup.max_age_seconds,
+        timeout_seconds=config.backup.timeout_seconds,
         # A path of the command line is not backed up by what cron runs.
         databases=tuple(
             one.name

@@ -25,6 +25,7 @@ _BACKUP: values.Keys = {
     "prune": values.flag,
     **{keep: values.count(0) for keep in _KEEPS},
     "rclone_args": values.listed(values.text),
+    "timeout": values.duration,
     "loss_alarm": values.share,
 }
 
@@ -43,8 +44,9 @@ _NOTIFY: values.Keys = {
 
 def _backup(value: object, spot: Spot) -> BackupSettings:
     found = values.read_table(value, spot, _BACKUP)
-    if "max_age" in found:
-        found["max_age_seconds"] = found.pop("max_age")
+    for duration in ("max_age", "timeout"):
+        if duration in found:
+            found[f"{duration}_seconds"] = found.pop(duration)
     settings = BackupSettings(**found)
     if settings.prune and not any(getattr(settings, keep) for keep in _KEEPS):
         raise spot.error(

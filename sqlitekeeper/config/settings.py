@@ -43,7 +43,7 @@ class BackupSettings:
 
     `to` holds absolute local folders and rclone remotes. `loss_alarm` is the
     share of its rows that a table may lose from one snapshot to the next; 0 is
-    no alarm.
+    no alarm. An rclone that gets no further for `timeout_seconds` is ended.
     """
 
     to: tuple[str, ...] = ()
@@ -59,6 +59,7 @@ class BackupSettings:
     keep_yearly: int = 0
     rclone_args: tuple[str, ...] = ()
     loss_alarm: float = 0.5
+    timeout_seconds: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ def config_rows(
         ("keep", ", ".join(f"{key} {value}" for key, value in keeps.items()) or "nothing"),
         ("loss_alarm", f"{backup.loss_alarm:.0%}" if backup.loss_alarm else "off"),
     ]
+    rows.append(("timeout", f"{backup.timeout_seconds:g} s"))
     if backup.rclone_args:
         rows.append(("rclone_args", " ".join(backup.rclone_args)))
     for files in config.files:

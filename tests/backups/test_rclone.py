@@ -247,7 +247,10 @@ def test_last_words_and_status_are_kept(
     report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
 
     assert report.done == set()
-    assert str(report.error) == "rclone copy failed (status 9): the bucket is on fire"
+    assert (
+        str(report.error)
+        == f"rclone copy failed at {tmp_path}/to (status 9): the bucket is on fire"
+    )
 
 
 def test_killed_rclone_is_told_by_its_signal(

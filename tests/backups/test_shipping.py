@@ -176,7 +176,7 @@ def test_failed_upload_gets_no_manifest(folder: Path, to: Path, wrap_rclone: Wra
 
     errors = ship(folder, to, parcel(folder))
 
-    assert errors == {"app": "rclone copy failed (status 7): out of paper"}
+    assert errors == {"app": f"rclone copy failed at {to} (status 7): out of paper"}
     assert not to.exists() or names(to) == []
 
 

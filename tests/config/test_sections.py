@@ -47,6 +47,7 @@ def test_every_key_is_read(configure: Configure) -> None:
         keep_monthly = 6
         keep_yearly = 8
         rclone_args = ["--bwlimit", "8M"]
+        timeout = "90s"
         loss_alarm = 0.25
         [[files]]
         name = "active-storage"
@@ -76,6 +77,7 @@ def test_every_key_is_read(configure: Configure) -> None:
             keep_monthly=6,
             keep_yearly=8,
             rclone_args=("--bwlimit", "8M"),
+            timeout_seconds=90,
             loss_alarm=0.25,
         ),
         files=(
@@ -93,7 +95,7 @@ def test_defaults_are_those_of_the_design() -> None:
     """What an empty file means."""
     assert VacuumSettings() == VacuumSettings(1000, 100, 0, False)
     assert BackupSettings() == BackupSettings(
-        (), Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, (), 0.5
+        (), Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, (), 0.5, 600
     )
 
 
@@ -279,7 +281,7 @@ SECTIONS = {
     "": ["state", "rclone", "databases", "vacuum", "backup", "files", "notify"],
     "vacuum": ["pages", "max_lock_ms", "keep_free_pages", "optimize"],
     "backup": [
-        *("to", "staging", "check", "max_age", "prune", "rclone_args", "loss_alarm"),
+        *("to", "staging", "check", "max_age", "prune", "rclone_args", "timeout", "loss_alarm"),
         *("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"),
     ],
     "databases": ["path", "name", "exclude", "backup", "optional"],

@@ -1,0 +1,194 @@
+"""What rclone says: its log lines, its last words without their secrets, and what they mean."""
+
+import json
+import re
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from sqlitekeeper.errors import KeeperError
+
+LAST_WORDS = 4
+LONGEST_WORD = 500
+LONGEST_LINE = 2**20
+# https://rclone.org/docs/#exit-code: 1 is uncategorised, 5 temporary; the others say "never".
+MAY_PASS = frozenset({1, 5})
+
+_PLAIN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\s+")
+_QUIET_LEVELS = frozenset({"debug", "info", "notice", "warning"})
+# Its count of its own attempts, of which keeper lets it make one, repeats what failed.
+_ATTEMPT = re.compile(r"Attempt \d+/\d+ failed with ")
+_NO_REQUEST = re.compile(r"RequestID: , HostID: , |, request id: , host id:")
+# What grows while rclone gets on. Its "errors" and times grow while it does not, too.
+_FIGURES = ("bytes", "checks", "transfers", "deletes", "deletedDirs", "renames", "listed")
+
+
+class RcloneError(KeeperError):
+    """rclone did not do what it was asked; the message holds its own last words."""
+
+
+class RcloneFailedError(RcloneError):
+    """rclone ended with a status other than 0; negative is the signal that killed it."""
+
+    def __init__(self, command: str, where: str, status: int, words: list[str]) -> None:
+        self.status = status
+        said = "; ".join(words) or "it said nothing"
+        cause = f"killed by {_signal_name(-status)}" if status < 0 else f"status {status}"
+        super().__init__(f"rclone {command} failed{_at(where)} ({cause}): {said}", hint=hint(said))
+
+
+class RcloneStalledError(RcloneError):
+    """rclone was ended, because nothing had moved for too long."""
+
+    def __init__(self, command: str, where: str, seconds: float, words: list[str]) -> None:
+        said = "; ".join(["", *words])
+        super().__init__(
+            f"rclone {command}{_at(where)} made no progress for {seconds:g} s and was ended{said}",
+            hint="does the destination answer? how long to wait is backup.timeout in keeper.toml",
+        )
+
+
+def _at(where: str) -> str:
+    return f" at {without_secrets(where)}" if where else ""
+
+
+def _signal_name(number: int) -> str:
+    """Also of the real-time signals, most of which Python has no name for."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        first = getattr(signal, "SIGRTMIN", number + 1)
+        return f"SIGRTMIN+{number - first}" if number > first else f"signal {number}"
+
+
+class Log:
+    """rclone's log as it comes: JSON lines are passed on, complaints are kept as `words`.
+
+    `progress` only ever grows, by what rclone says it has done.
+    """
+
+    def __init__(self, watch: Callable[[dict[str, Any]], None] = lambda entry: None) -> None:
+        self.progress = 0
+        self.bytes = 0
+        self._words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._watch = watch
+        self._rest = b""
+        self._skipping = False
+
+    @property
+    def words(self) -> list[str]:
+        """The last complaints, each once, fit to be shown to anyone."""
+        shown: list[str] = []
+        for word in self._words:
+            text = _NO_REQUEST.sub("", without_secrets(word))[:LONGEST_WORD]
+            what = text.removeprefix(text.split(": ")[0] + ": ")
+            if not any(what in other for other in shown):
+                shown.append(text)
+        return shown
+
+    def take(self, data: bytes) -> None:
+        """Take some bytes; a line that never ends does not fill the memory."""
+        self.bytes += len(data)
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if not self._skipping:
+                self._hear(line)
+            self._skipping = False
+        self._rest = rest
+        if len(rest) > LONGEST_LINE:
+            if not self._skipping:
+                self._hear(rest[:LONGEST_LINE])
+            self._rest, self._skipping = b"", True
+
+    def end(self) -> None:
+        """Take what came last, with or without the end of its line."""
+        self.take(b"\n")
+
+    def _hear(self, text: bytes) -> None:
+        """Take one line.
+
+        What rclone says before its log is set up, or as its last word, may be
+        plain text or have a mild level; such a line starts with "Failed".
+        """
+        line = _printable(text.decode(errors="replace"))
+        try:
+            entry = json.loads(text.decode(errors="replace"))
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            plain = _PLAIN_TIME.sub("", line)
+            if plain and not plain.startswith("NOTICE: Config file"):
+                self._words.append(plain)
+            return
+        stats = entry.get("stats")
+        if isinstance(stats, dict):
+            numbers = (stats.get(figure) for figure in _FIGURES)
+            done = sum(number for number in numbers if isinstance(number, int))
+            self.progress = max(self.progress, done)
+        self._watch(entry)
+        message = _printable(str(entry.get("msg", "")))
+        if "stats" in entry:
+            return
+        if _ATTEMPT.match(message):
+            return
+        if entry.get("level") not in _QUIET_LEVELS or message.startswith("Failed"):
+            about = entry.get("object")
+            self._words.append(f"{_printable(str(about))}: {message}" if about else message)
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_WORD]).strip()
+
+
+_SECRETS = (
+    # https://user:password@host
+    (re.compile(r"(\w+://)[^\s/@\"']+@"), r"\1***@"),
+    # Presigned URLs are keys by themselves, and no query of a storage API helps anyone.
+    (re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+"), r"\1?***"),
+    (re.compile(r"(?i)\b(authorization: *(?:\w+ )?)[^\s,;]+"), r"\1***"),
+    # :s3,secret_access_key=...:bucket
+    (
+        re.compile(
+            r"(?i)\b(\w*(?:secret|pass|token|key|sig|credential)\w*=)(?:'[^']*'|[^\s,:;&'\"]+)"
+        ),
+        r"\1***",
+    ),
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text of rclone's, or a path of a remote, without the credentials that it may quote."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
+
+
+_HINTS = (
+    ("custom CA bundle", "rclone before 1.64 does not start S3 with AWS_CA_BUNDLE set: unset it"),
+    ("find section in config", "no such remote: `rclone listremotes` names those that there are"),
+    ("unknown flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
+    ("unknown shorthand flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
+    ("unable to decrypt config", "set RCLONE_CONFIG_PASS for an encrypted rclone.conf"),
+    ("load config file", "rclone cannot read its configuration; `rclone config file` names it"),
+    ("no space left", "the destination's disk is full"),
+    ("disk quota exceeded", "the destination's disk is full, for this user"),
+    ("file too big for remaining disk space", "the destination's disk is full"),
+    ("TimeTooSkewed", "this host's clock is wrong: set it, and keep it right with NTP"),
+    ("permission denied", "this user may not read or write there"),
+    ("AccessDenied", "the key lacks a permission on this bucket"),
+    ("SignatureDoesNotMatch", "the secret key is wrong, or it is not this bucket's"),
+    ("InvalidAccessKeyId", "the key is not known there: wrong, or revoked"),
+    ("NoSuchBucket", "create the bucket first, or check its name"),
+    ("connection refused", "the destination does not answer; is it up?"),
+    ("connection reset", "the connection broke; is there a proxy or a firewall in between?"),
+    ("i/o timeout", "the destination does not answer; is it up?"),
+    ("no such host", "the destination's name cannot be resolved"),
+    ("certificate", "the destination's certificate is not trusted; is this host's clock right?"),
+)
+
+
+def hint(said: str) -> str | None:
+    """What to do about some words of rclone's."""
+    return next((hint for sign, hint in _HINTS if sign.lower() in said.lower()), None)
