@@ -51,6 +51,10 @@ class ReadOnlyError(KeeperError):
     """The file, or the file system it lies on, cannot be written."""
 
 
+class NoRoomError(KeeperError):
+    """A folder has not got the room that something needs."""
+
+
 class RunInterruptedError(KeyboardInterrupt):
     """A signal asked the run to end.
 

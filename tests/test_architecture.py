@@ -12,8 +12,8 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "sqlitekeeper"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What anyone may import: errors, events and words.
-EVERYWHERE = {"errors", "events", "wording", ""}
+# What anyone may import: errors, events, words and threads.
+EVERYWHERE = {"errors", "events", "wording", "workers", ""}
 MAY_IMPORT = {
     "config": set(),
     "database": set(),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "errors": set(),
     "events": set(),
     "wording": set(),
+    "workers": set(),
 }
 
 

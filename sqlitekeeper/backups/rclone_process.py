@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO
 
 from sqlitekeeper.backups.rclone_log import Log, RcloneError
+from sqlitekeeper.workers import stop_if_asked
 
 # Private whatever the destination: snapshots in a local folder are files like any other.
 UMASK = 0o077
@@ -89,6 +90,7 @@ def _listen(
     poll.register(stream, select.POLLIN)
     closed = False
     while True:
+        stop_if_asked()
         ended = process.poll() is not None
         if closed:
             if ended:

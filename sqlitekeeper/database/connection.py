@@ -26,6 +26,7 @@ from sqlitekeeper.errors import (
     NotADatabaseError,
     ReadOnlyError,
 )
+from sqlitekeeper.workers import stop_if_asked
 
 WAL_FORMAT = 2  # bytes 18 and 19 of the header, https://sqlite.org/fileformat.html
 
@@ -71,6 +72,7 @@ def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
         now = time.monotonic()
         if tries == 0:
             began = now
+        stop_if_asked()
         if now - began >= seconds:
             return False
         time.sleep(0.001)
@@ -87,6 +89,7 @@ def report_progress(connection: apsw.Connection, tick: Callable[[], None]) -> No
     """
 
     def handler() -> bool:
+        stop_if_asked()
         tick()
         return False
 

@@ -1,0 +1,118 @@
+"""Working on several things at once: told in order, and ended by a signal all the same.
+
+Python hands signals to the main thread alone. A worker that may take long asks
+with `stop_if_asked` whether its crew was told to end.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import Any, TypeVar
+
+from sqlitekeeper.errors import RunInterruptedError
+from sqlitekeeper.events import Event, Listener, Note
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# Of the crew that the current thread works in, and of those that it works for.
+_endings: ContextVar[tuple[threading.Event, ...]] = ContextVar("_endings", default=())
+
+
+def stop_if_asked() -> None:
+    """End this worker when its crew was told to.
+
+    Raises:
+        RunInterruptedError: it was.
+    """
+    if any(ending.is_set() for ending in _endings.get()):
+        raise RunInterruptedError("interrupted")
+
+
+class Crew:
+    """Threads that end together."""
+
+    def __init__(self, pool: ThreadPoolExecutor, endings: tuple[threading.Event, ...]) -> None:
+        self._pool = pool
+        self._endings = endings
+
+    def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Have a thread do some work; its result, or what it raised, is the future's."""
+        context = copy_context()
+        context.run(_endings.set, self._endings)
+        return self._pool.submit(context.run, work, *arguments)
+
+
+@contextmanager
+def crew(size: int) -> Iterator[Crew]:
+    """Some threads, told to end when this block ends by an exception; none outlives it."""
+    ending = threading.Event()
+    outer = _endings.get()
+    with ThreadPoolExecutor(size, thread_name_prefix="keeper") as pool:
+        try:
+            yield Crew(pool, (*outer, ending))
+        except BaseException:
+            ending.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+class _Turn:
+    """Keeps the notes of one item until its turn has come; ticks go through."""
+
+    def __init__(self, listen: Listener) -> None:
+        self._listen = listen
+        self._kept: list[Note] = []
+        self._is_open = False
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Note) and not self._is_open:
+                self._kept.append(event)
+            else:
+                self._listen(event)
+
+    def come(self) -> None:
+        with self._lock:
+            for note in self._kept:
+                self._listen(note)
+            self._kept.clear()
+            self._is_open = True
+
+
+def in_order(
+    items: Sequence[Item],
+    work: Callable[[Item, Listener], Result],
+    jobs: int,
+    listen: Listener,
+) -> list[Result]:
+    """Work on `jobs` items at once; results and notes come in the order of the items.
+
+    The first exception ends it all, and is raised.
+    """
+    tell = one_at_a_time(listen)
+    results = []
+    with crew(max(1, min(jobs, len(items)))) as workers:
+        turns = [_Turn(tell) for _ in items]
+        futures = [
+            workers.submit(work, item, turn) for item, turn in zip(items, turns, strict=True)
+        ]
+        for future, turn in zip(futures, turns, strict=True):
+            turn.come()
+            results.append(future.result())
+    return results
+
+
+def one_at_a_time(listen: Listener) -> Listener:
+    """A listener that several threads may call: what they say does not get mixed."""
+    lock = threading.Lock()
+
+    def tell(event: Event) -> None:
+        with lock:
+            listen(event)
+
+    return tell
