@@ -8,7 +8,8 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.database.measure import Measurement, measure
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
-from sqlitekeeper.state.history import History, SetAsideError
+from sqlitekeeper.state.history import History
+from sqlitekeeper.state.history_file import SetAsideError
 from sqlitekeeper.state.report import HistoryPoint
 
 

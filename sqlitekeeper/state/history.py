@@ -5,9 +5,8 @@ says so.
 """
 
 import json
-import os
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,49 +14,13 @@ from typing import Any, Literal
 
 import apsw
 
-from sqlitekeeper.database.connection import open_database, pragma_int, scalar, sqlite_errors
-from sqlitekeeper.database.create import create_database
-from sqlitekeeper.database.files import SIDECARS, sidecar
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
-from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError
-from sqlitekeeper.state.folder import prepare_state_folder
+from sqlitekeeper.errors import BusyError
+from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
 from sqlitekeeper.state.report import HistoryPoint
 from sqlitekeeper.state.thinning import DAY_MS, thin
 
-FORMAT = 1
-# Times are milliseconds since 1970: as text, with the path in each row, ten years took 10 MB.
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS watched (
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE
-) STRICT;
-CREATE TABLE IF NOT EXISTS sample (
-    database INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    free_bytes INTEGER NOT NULL,
-    wal_bytes INTEGER NOT NULL,
-    PRIMARY KEY (database, at)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS thinned (
-    at INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS shipment (
-    destination TEXT NOT NULL,
-    database TEXT NOT NULL,
-    object TEXT NOT NULL,
-    manifest TEXT NOT NULL,
-    PRIMARY KEY (destination, database)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS drill (
-    destination TEXT NOT NULL,
-    object TEXT NOT NULL,
-    at TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    PRIMARY KEY (destination, object)
-) STRICT, WITHOUT ROWID;
-"""
 THIN_EVERY_MS = DAY_MS
 # The newest samples come back whole, so that what happened run by run can be seen.
 NEWEST = 24
@@ -74,6 +37,15 @@ class Shipment:
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What a database's file looked like when a snapshot with this sha256 was taken of it."""
+
+    path: Path
+    fingerprint: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrillRecord:
     """The last drill of a snapshot at a destination that does not take marks."""
 
@@ -82,75 +54,8 @@ class DrillRecord:
     outcome: Literal["proven", "failed"]
 
 
-class SetAsideError(KeeperError):
-    """The history was damaged and lies under another name now; the next use starts a new one."""
-
-
-class _UnusableError(Exception):
-    """What is there is an SQLite database, but not keeper's history."""
-
-
-class History:
-    """keeper's own database in the state folder, made the first time it is needed.
-
-    A damaged one is set aside under a timestamped name, and that is raised once;
-    one that a newer keeper wrote is left alone.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self.path = state / "history.sqlite3"
-
-    @contextmanager
-    def _open(self) -> Iterator[apsw.Connection]:
-        prepare_state_folder(self.path.parent)
-        if not self.path.exists():
-            # A second run may make it at the same time; either is fine.
-            previous = os.umask(0o077)
-            try:
-                create_database(self.path, exist_ok=True)
-            finally:
-                os.umask(previous)
-        inode = self.path.stat().st_ino
-        try:
-            with sqlite_errors(self.path), open_database(self.path, write=True) as connection:
-                try:
-                    self._bring_up_to_date(connection)
-                    yield connection
-                except apsw.SQLError as error:
-                    raise _UnusableError(str(error)) from None
-        except (NotADatabaseError, CheckError) as error:
-            raise self._set_aside(error.message, inode) from None
-        except _UnusableError as error:
-            reason = f"{self.path}: is not keeper's history ({error})"
-            raise self._set_aside(reason, inode) from None
-
-    def _bring_up_to_date(self, connection: apsw.Connection) -> None:
-        if pragma_int(connection, "user_version") == FORMAT:
-            return
-        with immediately(connection):
-            version = pragma_int(connection, "user_version")
-            if version > FORMAT:
-                raise KeeperError(
-                    f"{self.path}: written by a newer keeper (format {version})",
-                    hint="upgrade keeper, or move the file away to start a new history",
-                )
-            if scalar(connection, "SELECT count(*) FROM sqlite_schema"):
-                raise _UnusableError("it holds other tables")
-            connection.execute(SCHEMA).fetchall()
-            connection.pragma("user_version", FORMAT)
-
-    def _set_aside(self, reason: str, inode: int) -> KeeperError:
-        """Move the damaged file away with its sidecars, unless another run has done so."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        aside = self.path.with_name(f"{self.path.name}.damaged-{stamp}")
-        try:
-            if self.path.stat().st_ino == inode:
-                for suffix in (*SIDECARS, ""):
-                    if (self.path.parent / f"{self.path.name}{suffix}").exists():
-                        Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        except OSError as error:
-            return KeeperError(f"{reason}; it could not be set aside: {error.strerror}")
-        return SetAsideError(f"{reason}; set aside as {aside.name}")
+class History(HistoryFile):
+    """What keeper remembers: sizes, shipments, drills."""
 
     def add_samples(self, measured: Sequence[tuple[Path, Measurement]], now: datetime) -> None:
         """Remember the sizes of some databases at `now`; once a day, thin the older ones.
@@ -160,9 +65,10 @@ class History:
         """
         now_ms = _milliseconds(now)
         rows = [
-            (now_ms, m.bytes, m.reclaimable_bytes, m.wal_bytes, _key(path)) for path, m in measured
+            (now_ms, m.bytes, m.reclaimable_bytes, m.wal_bytes, path_key(path))
+            for path, m in measured
         ]
-        with self._open() as connection, immediately(connection):
+        with self.open() as connection, immediately(connection):
             connection.executemany(
                 "INSERT OR IGNORE INTO watched (path) VALUES (?)", ((row[-1],) for row in rows)
             )
@@ -199,45 +105,63 @@ class History:
         if not self.path.exists():
             return {}
         since_ms = _milliseconds(since) if since else 0
-        with self._open() as connection:
-            return {path: _points(connection, _key(path), since_ms, most) for path in paths}
+        with self.open() as connection:
+            return {path: _points(connection, path_key(path), since_ms, most) for path in paths}
 
-    def add_shipments(self, shipments: list[Shipment]) -> None:
-        """Remember what destinations were seen to hold.
+    def add_shipments(self, shipments: Iterable[Shipment], seen: Iterable[Seen] = ()) -> None:
+        """Remember what destinations were seen to hold, and the files that it was taken of.
 
         Raises:
             KeeperError: the history cannot be written.
         """
-        with self._open() as connection, immediately(connection):
+        with self.open() as connection, immediately(connection):
             connection.executemany(
                 "INSERT OR REPLACE INTO shipment VALUES (?, ?, ?, ?)",
                 ((s.destination, s.database, s.object, json.dumps(s.manifest)) for s in shipments),
             )
+            connection.executemany(
+                "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
+                ((path_key(one.path), one.fingerprint, one.sha256) for one in seen),
+            )
 
-    def token(self) -> tuple[tuple[int, int], ...]:
-        """What changes whenever somebody writes to the history."""
-        found = []
-        for suffix in ("", "-wal"):
-            with suppress(OSError):
-                facts = sidecar(self.path, suffix).stat()
-                found.append((facts.st_size, facts.st_mtime_ns))
-        return tuple(found)
+    def shipments(
+        self, databases: Collection[str] | None = None
+    ) -> dict[tuple[str, str], Shipment]:
+        """The newest shipment for each pair of destination and database name, or of some names.
 
-    def shipments(self) -> dict[tuple[str, str], Shipment]:
-        """The newest shipment for each pair of destination and database name."""
+        Raises:
+            KeeperError: the history cannot be read.
+        """
         if not self.path.exists():
             return {}
-        with self._open() as connection:
+        names = None if databases is None else json.dumps(list(databases))
+        with self.open() as connection:
             rows = connection.execute(
                 "SELECT destination, database, object, manifest FROM shipment"
+                " WHERE :names IS NULL OR database IN (SELECT value FROM json_each(:names))",
+                {"names": names},
             ).fetchall()
             try:
                 shipments = [
                     Shipment(str(to), str(db), str(o), json.loads(str(m))) for to, db, o, m in rows
                 ]
             except ValueError as error:
-                raise _UnusableError(f"a shipment: {error}") from None
+                raise UnusableError(f"a shipment: {error}") from None
         return {(one.destination, one.database): one for one in shipments}
+
+    def seen(self, paths: Iterable[Path]) -> dict[Path, Seen]:
+        """What some databases' files looked like when their last snapshots were taken.
+
+        Raises:
+            KeeperError: the history cannot be read.
+        """
+        if not self.path.exists():
+            return {}
+        with self.open() as connection:
+            rows = connection.execute("SELECT path, fingerprint, sha256 FROM seen").fetchall()
+        known = {path: (str(text), str(sha256)) for path, text, sha256 in rows}
+        keys = ((path, path_key(path)) for path in paths)
+        return {path: Seen(path, *known[key]) for path, key in keys if key in known}
 
     def add_drills(
         self, destination: str, drills: Sequence[DrillRecord], present: Collection[str]
@@ -249,7 +173,7 @@ class History:
         Raises:
             KeeperError: the history cannot be written.
         """
-        with self._open() as connection, immediately(connection):
+        with self.open() as connection, immediately(connection):
             known = connection.execute(
                 "SELECT object FROM drill WHERE destination = ?", (destination,)
             ).fetchall()
@@ -270,7 +194,7 @@ class History:
         """
         if not self.path.exists():
             return {}
-        with self._open() as connection:
+        with self.open() as connection:
             rows = connection.execute(
                 "SELECT object, at, outcome FROM drill WHERE destination = ?", (destination,)
             ).fetchall()
@@ -280,26 +204,8 @@ class History:
         }
 
 
-@contextmanager
-def immediately(connection: apsw.Connection) -> Iterator[None]:
-    """A write transaction from its start, so that no second run comes in between."""
-    connection.execute("BEGIN IMMEDIATE").fetchall()
-    try:
-        yield
-        connection.execute("COMMIT").fetchall()
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK").fetchall()
-        raise
-
-
 def _outcome(value: object) -> Literal["proven", "failed"]:
     return "proven" if value == "proven" else "failed"
-
-
-def _key(path: Path) -> str:
-    """A database's name in the history: its real path, as text that SQLite takes."""
-    return os.fsencode(os.path.realpath(path)).decode("utf-8", "backslashreplace")
 
 
 def _milliseconds(at: datetime) -> int:

@@ -11,7 +11,8 @@ import apsw
 import pytest
 
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.state.history import FORMAT, History
+from sqlitekeeper.state.history import History
+from sqlitekeeper.state.history_file import FORMAT
 from tests.conftest import BackupConfig, Companion, Keeper, MakeDatabase, contents, pragma
 
 KEYS = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.state.history import SCHEMA
+from sqlitekeeper.state.history_file import SCHEMA
 from sqlitekeeper.state.thinning import DAY_MS, HOUR_MS, kept, thin
 
 NOW = int(datetime(2026, 11, 23, 3, 17, tzinfo=UTC).timestamp() * 1000)
