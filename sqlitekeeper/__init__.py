@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # typing's own costs more time than all the rest of this module
 if TYPE_CHECKING:
-    from sqlitekeeper.backups.run import BackupOptions, Job, back_up
+    from sqlitekeeper.backups.pipeline import Job
+    from sqlitekeeper.backups.run import BackupOptions, back_up
     from sqlitekeeper.database.convert import convert, plan_conversion
     from sqlitekeeper.database.create import init_database
     from sqlitekeeper.database.measure import measure
@@ -36,7 +37,7 @@ __all__ = [
 # Imported when they are first asked for: `keeper --version` needs none of them.
 _HOMES = {
     "BackupOptions": "sqlitekeeper.backups.run",
-    "Job": "sqlitekeeper.backups.run",
+    "Job": "sqlitekeeper.backups.pipeline",
     "KeeperError": "sqlitekeeper.errors",
     "VacuumOptions": "sqlitekeeper.database.vacuum",
     "back_up": "sqlitekeeper.backups.run",

@@ -1,10 +1,18 @@
 """Proving a snapshot before anyone relies on it."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
+import apsw
+
 from sqlitekeeper.backups.manifest import Checked
-from sqlitekeeper.database.connection import open_database, report_progress, sqlite_errors
+from sqlitekeeper.database.connection import (
+    open_database,
+    pragma_int,
+    report_progress,
+    sqlite_errors,
+)
 from sqlitekeeper.database.proof import (
     CheckKind,
     foreign_key_violations,
@@ -14,18 +22,28 @@ from sqlitekeeper.database.proof import (
     shadow_tables,
 )
 from sqlitekeeper.errors import CheckError
+from sqlitekeeper.workers import stop_if_asked
 
 READ_BYTES = 2**20
+CACHE_KIB = 32 * 1024
 
 
 def sha256_of(file: Path) -> str:
     """The sha256 of a file of keeper's own (never of a live database), in hex."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(READ_BYTES))
+    with file.open("rb", buffering=0) as stream:
+        while count := stream.readinto(buffer):
+            stop_if_asked()
+            digest.update(buffer[:count])
+    return digest.hexdigest()
 
 
-def check_snapshot(file: Path, sha256: str, kind: CheckKind) -> Checked:
+def check_snapshot(
+    file: Path, sha256: str, kind: CheckKind, tick: Callable[[int], None] = lambda done: None
+) -> Checked:
     """Prove a snapshot file, and count what is in it.
+
+    `tick` gets about how many of its bytes were read, every few milliseconds.
 
     Foreign-key violations are the application's own affair: counted, not an error.
 
@@ -34,9 +52,16 @@ def check_snapshot(file: Path, sha256: str, kind: CheckKind) -> Checked:
     """
     size = file.stat().st_size
     with sqlite_errors(file), open_database(file) as connection:
-        # integrity_check of 700 MB takes 2.8 s with mmap, 4.7 s without.
-        connection.pragma("mmap_size", size)
-        report_progress(connection, lambda: None)
+        # An index is looked up for each row of its table. Mapping the file would
+        # be quicker still, but then keeper appears to be as large as the database.
+        connection.pragma("cache_size", -CACHE_KIB)
+        page_size = pragma_int(connection, "page_size")
+
+        def progress() -> None:
+            pages, _ = connection.status(apsw.SQLITE_DBSTATUS_CACHE_MISS)
+            tick(pages * page_size)
+
+        report_progress(connection, progress)
         problems = integrity_problems(connection, kind)
         if problems:
             raise CheckError(

@@ -1,24 +1,13 @@
 """A backup run, from the live databases to confirmed snapshots at every destination.
 
-    for each batch:   database -> snapshot -> sha256 -> check     (stage.py, one by one)
-                                    |
-                                    v
-                      staging folder, at most BATCH_BYTES and one large snapshot
-                                    |
-                                    v
-    for each destination:  snapshots -> manifests -> latest.json  (shipping.py, all at once)
-                                    |
-                                    v
-                      keeper's own record, so that an unchanged day costs nothing
-                                    |
-                                    v
-    for each destination:  what the retention rules let go        (prune.py, all at once)
-
-What a destination held before comes from that record (previous.py), and losses
-against it are an alarm (loss.py). A database is locked against other keeper runs
-from its snapshot to its record.
+The listing of each destination comes first, the pipeline brings the databases
+there, and in the end goes what the retention rules let go. What a destination
+held before comes from keeper's own record (previous.py), and losses against it
+are an alarm (loss.py). A database is locked against other keeper runs from its
+snapshot to its record.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,47 +19,34 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.dispatch import Dispatch, failed
 from sqlitekeeper.backups.loss import LossWatch
-from sqlitekeeper.backups.manifest import Versions, timestamp
+from sqlitekeeper.backups.manifest import Versions
 from sqlitekeeper.backups.marks import remembered_drills
+from sqlitekeeper.backups.pipeline import Job, run_pipeline
 from sqlitekeeper.backups.previous import Previous, previous_manifests
 from sqlitekeeper.backups.prune import prune_after_backup
 from sqlitekeeper.backups.rclone import Rclone
-from sqlitekeeper.backups.results import BackupResult, BackupRun, Outcome, Seconds, Shipped
+from sqlitekeeper.backups.results import BackupResult, BackupRun
 from sqlitekeeper.backups.retention import Policy
-from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Shipper
-from sqlitekeeper.backups.stage import Stage, Staged
+from sqlitekeeper.backups.shipping import Parcel, Shipper
+from sqlitekeeper.backups.stage import Stage, Taken
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
+from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.proof import CheckKind
-from sqlitekeeper.errors import (
-    CheckError,
-    KeeperError,
-    LockedError,
-    as_keeper_error,
-)
-from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
-from sqlitekeeper.state.history import History, Shipment
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
-
-# A batch is shipped when it has grown to either; larger snapshots go alone.
-BATCH_BYTES = 64 * 2**20
-BATCH_DATABASES = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One database to back up; an `optional` one may be absent."""
-
-    name: str
-    path: Path
-    optional: bool = False
+from sqlitekeeper.workers import one_at_a_time
 
 
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
     """Where to, how proven, how long kept, and what surrounds the run.
 
-    Without a `policy` nothing is ever deleted. `loss_alarm` is the share of its
+    Without a `policy` nothing is ever deleted. `jobs` is how many small databases
+    are read at once. `loss_alarm` is the share of its
     rows that a table may lose, but not in the databases of `accept_loss`.
     """
 
@@ -87,6 +63,7 @@ class BackupOptions:
     policy: Policy | None = None
     loss_alarm: float = 0.5
     accept_loss: frozenset[str] = frozenset()
+    jobs: int = os.cpu_count() or 1
 
 
 def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = ignore) -> BackupRun:
@@ -97,12 +74,12 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             answers, no staging folder, no state folder.
     """
     began = time.monotonic()
+    listen = one_at_a_time(listen)
     for litter in remove_litter(options.staging):
         listen(Note("", f"removed {litter}, left by a run that was killed"))
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())
     destinations = _look_at(options, listen)
-    token = History(options.state).token()
-    shipments = _remembered(options.state, listen)
+    shipments, seen = _remembered(options.state, jobs, listen)
     names = [job.name for job in jobs]
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
     with staging_folder(options.staging) as folder:
@@ -115,14 +92,12 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             host=options.host,
             versions=versions,
             clock=options.clock,
-            listen=listen,
             watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
+            seen=seen,
         )
-        run = _Run(options, stage, previous, Shipper(options.rclone, folder), listen, token)
-        queue = deque(jobs)
-        while queue:
-            with ExitStack() as locks:
-                run.ship(run.stage_batch(queue, locks))
+        dispatch = Dispatch(stage, Shipper(options.rclone, folder), options.clock, listen)
+        run = _Run(options, stage, previous, dispatch, listen)
+        run_pipeline(run, deque(run.present(jobs)), options.jobs, listen)
     pruned = run.prune()
     uploaded_bytes = sum(
         shipped.bytes
@@ -148,106 +123,87 @@ def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...
     return destinations
 
 
-def _remembered(state: Path, listen: Listener) -> dict[tuple[str, str], Shipment]:
+def _remembered(
+    state: Path, jobs: Sequence[Job], listen: Listener
+) -> tuple[dict[tuple[str, str], Shipment], dict[Path, Seen]]:
     try:
-        return History(state).shipments()
+        history = History(state)
+        return history.shipments(), history.seen(job.path for job in jobs)
     except KeeperError as error:
         listen(Note("", f"{error}; everything is shipped again", Level.WARNING))
-        return {}
+        return {}, {}
 
 
 @dataclass(slots=True)
 class _Run:
+    """The stations of the pipeline, and what has come of each database."""
+
     options: BackupOptions
     stage: Stage
     previous: Previous
-    shipper: Shipper
+    dispatch: Dispatch
     listen: Listener
-    token: tuple[tuple[int, int], ...]
     confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
     results: dict[Path, BackupResult] = field(default_factory=dict)
 
-    def stage_batch(self, queue: deque[Job], locks: ExitStack) -> list[Staged]:
-        """Take jobs off the queue until there is a batch of snapshots to ship."""
-        staged: list[Staged] = []
-        while queue and len(staged) < BATCH_DATABASES:
-            if sum(one.bytes for one in staged if not one.unchanged) >= BATCH_BYTES:
-                break
-            job = queue[0]
+    def present(self, jobs: Sequence[Job]) -> list[Job]:
+        """The jobs without those whose database is not there, and need not be."""
+        found = []
+        for job in jobs:
             try:
                 if job.optional and not job.path.exists():
-                    self._skip(job, f"{job.path}: no such file, and it is optional")
+                    reason = f"{job.path}: no such file, and it is optional"
+                    self.results[job.path] = BackupResult(job.name, job.path, "skipped", reason)
                 else:
-                    with ExitStack() as lock:
-                        # Nobody is waited for with locks in hand: what is staged is shipped first.
-                        wait = 0.0 if staged else self.options.lock_wait_seconds
-                        state = self.options.state
-                        lock.enter_context(database_lock(state, job.path, wait_seconds=wait))
-                        self._catch_up()
-                        staged.append(self.stage.prepare(job.name, job.path))
-                        locks.enter_context(lock.pop_all())
-            except LockedError as error:
-                if staged:
-                    break
-                self._fail(job, error)
-            except (KeeperError, OSError) as error:
-                self._fail(job, as_keeper_error(error))
-            queue.popleft()
-        return staged
+                    found.append(job)
+            except OSError as error:
+                self.fail(job, as_keeper_error(error))
+        return found
 
-    def _catch_up(self) -> None:
-        """Learn what another run has shipped before it gave the lock up."""
-        history = History(self.options.state)
-        if (token := history.token()) != self.token:
-            self.token = token
-            self.stage.learn(_remembered(self.options.state, self.listen))
+    def expected_bytes(self, job: Job) -> int:
+        """The size of the database with its WAL, or 0 if it has to be read by nobody."""
+        if self.stage.is_untouched(job.name, job.path):
+            return 0
+        return size_of(job.path) + size_of(sidecar(job.path, "-wal"))
 
-    def _skip(self, job: Job, reason: str) -> None:
-        self.results[job.path] = BackupResult(job.name, job.path, "skipped", reason)
+    def lock(self, job: Job, *, wait: bool) -> ExitStack:
+        """Lock a database against other keeper runs."""
+        seconds = self.options.lock_wait_seconds if wait else 0.0
+        with ExitStack() as lock:
+            lock.enter_context(database_lock(self.options.state, job.path, wait_seconds=seconds))
+            return lock.pop_all()
 
-    def _fail(self, job: Job, error: KeeperError) -> None:
-        self.results[job.path] = BackupResult(
-            job.name,
-            job.path,
-            "failed",
-            error.full_text,
-            check="failed" if isinstance(error, CheckError) else None,
-            exit_code=error.exit_code,
-        )
-
-    def ship(self, staged: list[Staged]) -> None:
-        """Ship a batch to every destination, record what was confirmed, and note the results."""
-        if not staged:
-            return
-        began = time.monotonic()
-        confirmed_at = timestamp(self.options.clock())
-        errors: dict[tuple[str, str], str] = {}
-        for destination in self.stage.destinations:
-            parcels = [one.parcels[destination.to] for one in staged]
-            if destination.error:
-                problems = dict.fromkeys((p.database for p in parcels), destination.error.full_text)
-            else:
-                problems = self.shipper.ship(
-                    destination,
-                    parcels,
-                    confirmed_at,
-                    self._progress(sum(parcel.bytes for parcel in parcels if parcel.upload)),
-                )
-            errors |= {(destination.to, name): text for name, text in problems.items()}
-        seconds = time.monotonic() - began
-        shipments = []
-        for one in staged:
-            self.paths[one.name] = one.path
-            (self.stage.folder / SNAPSHOTS / one.object).unlink(missing_ok=True)
-            for to, parcel in one.parcels.items():
-                if (to, one.name) not in errors:
-                    paper = parcel.manifest | {"confirmed_at": confirmed_at}
-                    shipments.append(Shipment(to, one.name, parcel.object, paper))
-                    self.confirmed[to, one.name] = parcel
-            self.results[one.path] = self._result(one, errors, seconds)
+    def prepare(self, jobs: list[Job]) -> None:
+        """Learn what other runs had shipped before they gave the locks up."""
         try:
-            History(self.options.state).add_shipments(shipments)
+            self.stage.learn(History(self.options.state).shipments([job.name for job in jobs]))
+        except KeeperError as error:
+            self.listen(Note("", f"{error}; everything is shipped again", Level.WARNING))
+
+    def take(self, job: Job, listen: Listener) -> Taken:
+        """Make a snapshot."""
+        return self.stage.take(job.name, job.path, listen)
+
+    def fail(self, job: Job, error: KeeperError) -> None:
+        """Note why a database is not backed up."""
+        self.results[job.path] = failed(job.name, job.path, error)
+
+    def finish(self, batch: list[Taken]) -> None:
+        """Prove and ship a batch, and remember what was confirmed."""
+        finished = self.dispatch.finish(batch)
+        shipments = []
+        for one in finished:
+            self.results[one.result.path] = one.result
+            self.paths[one.result.name] = one.result.path
+            for to, parcel in one.confirmed.items():
+                self.confirmed[to, parcel.database] = parcel
+                paper = parcel.manifest | {"confirmed_at": one.confirmed_at}
+                shipments.append(Shipment(to, parcel.database, parcel.object, paper))
+        sound = {name for _, name in self.confirmed}
+        seen = [taken.seen for taken in batch if taken.seen and taken.name in sound]
+        try:
+            History(self.options.state).add_shipments(shipments, seen)
         except KeeperError as error:
             text = f"{error}; the next run ships everything again"
             self.listen(Note("", text, Level.WARNING))
@@ -287,39 +243,3 @@ class _Run:
         text += "; unless it was moved, give one of the two another name in keeper.toml"
         self.listen(Note(name, text, Level.WARNING))
         return True
-
-    def _progress(self, total: int) -> Callable[[int], None]:
-        return lambda done: self.listen(Tick("", "upload", done, total))
-
-    def _result(
-        self, one: Staged, errors: dict[tuple[str, str], str], ship_seconds: float
-    ) -> BackupResult:
-        """One database's result, told as a log line too."""
-        shipped = []
-        for to, parcel in one.parcels.items():
-            failed = (to, one.name) in errors
-            outcome: Outcome = "failed" if failed else "uploaded" if parcel.upload else "unchanged"
-            shipped.append(Shipped(to, None if failed else parcel.object, outcome, parcel.bytes))
-            if outcome == "uploaded":
-                text = f"shipped to {to} as {parcel.object} in {ship_seconds:.1f} s"
-                self.listen(Note(one.name, text))
-            elif outcome == "unchanged":
-                text = f"unchanged, {to} holds it as {parcel.object}"
-                self.listen(Note(one.name, text))
-        problems = [errors[key] for key in errors if key[1] == one.name]
-        reasons = [*problems, one.alarm] if one.alarm else problems
-        checks = one.manifest["checks"]
-        return BackupResult(
-            one.name,
-            one.path,
-            "failed" if problems else "unchanged" if one.unchanged else "shipped",
-            "; ".join(dict.fromkeys(reasons)) or None,
-            bytes=one.bytes,
-            sha256=one.sha256,
-            check="none" if checks["kind"] == "none" else "ok",
-            foreign_key_violations=checks["foreign_key_violations"],
-            tables=one.manifest["tables"],
-            shipped=tuple(shipped),
-            seconds=Seconds(one.seconds.snapshot, one.seconds.check, round(ship_seconds, 3)),
-            exit_code=CheckError.exit_code if one.alarm else 1 if problems else 0,
-        )

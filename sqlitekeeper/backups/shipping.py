@@ -2,11 +2,13 @@
 
 In that order, each confirmed by what the destination then holds: an object
 without a manifest is not a snapshot, so a run that ends in the middle leaves
-nothing that claims to be one.
+nothing that claims to be one. For the same reason a snapshot may be uploaded
+while it is being checked.
 """
 
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,16 @@ from sqlitekeeper.backups.rclone import Rclone, RemoteObject
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 
 SNAPSHOTS = "snapshots"
+PAPERS = "papers"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A snapshot in the staging folder that has to be brought somewhere."""
+
+    database: str
+    object: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,86 +44,98 @@ class Parcel:
 
 
 class Shipper:
-    """Ships parcels from a run's private folder, where snapshots/ holds the files."""
+    """Ships a batch from a run's private folder, where snapshots/ holds the files.
+
+    First `upload`, then, of what is proven by then, `announce`. Both return
+    what went wrong, by database name; whatever is not named there was read
+    back from the destination.
+    """
 
     def __init__(self, rclone: Rclone, folder: Path) -> None:
         self.rclone = rclone
         self.folder = folder
 
-    def ship(
+    def upload(
         self,
         destination: Destination,
-        parcels: list[Parcel],
-        confirmed_at: str,
+        uploads: list[Upload],
         progress: Callable[[int], None] = lambda done: None,
     ) -> dict[str, str]:
-        """Ship a batch and return what went wrong, by database name.
-
-        Whatever is not named there was read back from the destination.
-        """
-        errors: dict[str, str] = {}
+        """Bring snapshots to a destination, where nobody takes them for any yet."""
+        if not uploads:
+            return {}
         try:
-            self._snapshots(destination, parcels, errors, progress)
-            self._papers(destination, parcels, confirmed_at, errors)
+            return self._snapshots(destination, uploads, progress)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
-            for parcel in parcels:
-                errors.setdefault(parcel.database, text)
-        return errors
+            return {upload.database: text for upload in uploads}
+
+    def announce(
+        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
+    ) -> dict[str, str]:
+        """Write manifests of what has arrived, then the copies that say what is newest."""
+        if not parcels:
+            return {}
+        try:
+            return self._papers(destination, parcels, confirmed_at)
+        except (KeeperError, OSError) as error:
+            text = as_keeper_error(error).full_text
+            return {parcel.database: text for parcel in parcels}
+        finally:
+            shutil.rmtree(self.folder / PAPERS, ignore_errors=True)
+
+    def withdraw(self, destination: Destination, objects: list[str]) -> str | None:
+        """Delete snapshots that were uploaded and never announced; what went wrong, if it did."""
+        if not objects:
+            return None
+        error = self.rclone.delete(destination.to, objects).error
+        return error.full_text if error else None
 
     def _snapshots(
         self,
         destination: Destination,
-        parcels: list[Parcel],
-        errors: dict[str, str],
+        uploads: list[Upload],
         progress: Callable[[int], None],
-    ) -> None:
-        sizes = {p.object: p.bytes for p in parcels if p.upload}
-        if not sizes:
-            return
+    ) -> dict[str, str]:
+        errors: dict[str, str] = {}
+        objects = [upload.object for upload in uploads]
         source = self.folder / SNAPSHOTS
-        arrived = self._copy(source, destination, list(sizes), progress)
-        held = self._held(destination, sizes.keys() - arrived.keys())
-        for parcel in parcels:
-            if parcel.upload:
-                problem = arrived.get(parcel.object) or _size_problem(parcel, held)
-                if problem:
-                    errors[parcel.database] = problem
-        _flush(destination, [p.object for p in parcels if p.upload], errors, parcels)
+        failed = self._copy(source, destination, objects, progress)
+        held = self._held(destination, set(objects) - failed.keys())
+        for upload in uploads:
+            if problem := failed.get(upload.object) or _size_problem(upload, held):
+                errors[upload.database] = problem
+        return errors | _flush(
+            destination, {u.object: u.database for u in uploads if u.database not in errors}
+        )
 
     def _papers(
-        self,
-        destination: Destination,
-        parcels: list[Parcel],
-        confirmed_at: str,
-        errors: dict[str, str],
-    ) -> None:
-        """Manifests of what has arrived, then the copies that say what is newest."""
-        whole = [p for p in parcels if p.database not in errors]
-        manifests = {manifest_object(p.object): p for p in whole if p.upload}
-        latest = {latest_object(p.database): p for p in whole}
+        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
+    ) -> dict[str, str]:
+        manifests = {manifest_object(p.object): p for p in parcels if p.upload}
+        latest = {latest_object(p.database): p for p in parcels}
+        papers = manifests | latest
         texts = {path: encode(p.manifest) for path, p in manifests.items()} | {
             path: encode(p.manifest | {"confirmed_at": confirmed_at}) for path, p in latest.items()
         }
-        papers = self.folder / "papers"
+        folder = self.folder / PAPERS
         for path, text in texts.items():
-            target = papers / path
+            target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
-        problems: dict[str, str] = {}
+        failed: dict[str, str] = {}
         if manifests:
-            problems = self._copy(papers, destination, list(manifests))
-        ready = [path for path, p in latest.items() if manifest_object(p.object) not in problems]
+            failed = self._copy(folder, destination, list(manifests))
+        ready = [path for path, p in latest.items() if manifest_object(p.object) not in failed]
         if ready:
-            problems |= self._copy(papers, destination, ready)
-        if not texts:
-            return
-        held = self._held(destination, texts.keys() - problems.keys(), hashes=True)
+            failed |= self._copy(folder, destination, ready)
+        held = self._held(destination, texts.keys() - failed.keys(), hashes=True)
+        errors: dict[str, str] = {}
         for path, text in texts.items():
-            problem = problems.get(path) or paper_problem(path, text, held)
-            if problem:
-                errors.setdefault((manifests | latest)[path].database, problem)
-        _flush(destination, list(texts), errors, whole)
+            if problem := failed.get(path) or paper_problem(path, text, held):
+                errors.setdefault(papers[path].database, problem)
+        arrived = {path: p.database for path, p in papers.items() if p.database not in errors}
+        return errors | _flush(destination, arrived)
 
     def _held(
         self, destination: Destination, paths: set[str], *, hashes: bool = False
@@ -139,12 +163,12 @@ class Shipper:
         return {path: report.error.full_text for path in paths if path not in report.done}
 
 
-def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
-    found = held.get(parcel.object)
+def _size_problem(upload: Upload, held: dict[str, RemoteObject]) -> str | None:
+    found = held.get(upload.object)
     if found is None:
-        return f"rclone reported no error, but {parcel.object} is not at the destination"
-    if found.bytes != parcel.bytes:
-        return f"{parcel.object} has {found.bytes} bytes at the destination, not {parcel.bytes}"
+        return f"rclone reported no error, but {upload.object} is not at the destination"
+    if found.bytes != upload.bytes:
+        return f"{upload.object} has {found.bytes} bytes at the destination, not {upload.bytes}"
     return None
 
 
@@ -165,15 +189,13 @@ def paper_problem(path: str, text: bytes, held: dict[str, RemoteObject]) -> str 
     return None
 
 
-def _flush(
-    destination: Destination, paths: list[str], errors: dict[str, str], parcels: list[Parcel]
-) -> None:
-    if destination.folder is None or not paths:
-        return
-    whole = {p.database for p in parcels} - errors.keys()
-    kept = [path for path in paths if path.split("/")[0] in whole]
+def _flush(destination: Destination, arrived: Mapping[str, str]) -> dict[str, str]:
+    """Flush what has arrived, given by path with its database; what went wrong by database."""
+    if destination.folder is None or not arrived:
+        return {}
     try:
-        sync_to_disk(destination.folder, kept)
+        sync_to_disk(destination.folder, list(arrived))
     except OSError as error:
-        for name in whole:
-            errors[name] = f"{destination.to}: cannot be flushed to disk ({error.strerror})"
+        text = f"{destination.to}: cannot be flushed to disk ({error.strerror})"
+        return dict.fromkeys(arrived.values(), text)
+    return {}

@@ -1,7 +1,12 @@
-"""One database's way from the live file to a proven snapshot in the staging folder."""
+"""One database's way from the live file to a proven snapshot in the staging folder.
+
+In two steps, so that one database can be proven while the next is read: `take`
+makes the snapshot and knows by its sha256 where it has to go, `prove` checks it
+and writes its manifest.
+"""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,34 +19,63 @@ from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
 from sqlitekeeper.backups.manifest import Versions, build_manifest
 from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.results import Seconds
-from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel
+from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Upload
+from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.database.proof import CheckKind
-from sqlitekeeper.database.snapshot import take_snapshot
-from sqlitekeeper.events import Level, Listener, Note
-from sqlitekeeper.state.history import Shipment
+from sqlitekeeper.database.snapshot import Source, take_snapshot
+from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.state.history import Seen, Shipment
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """A database that is ready to be shipped: one parcel for each destination, by `to`.
+class Taken:
+    """A snapshot that was taken, and by destination the shipment that makes an upload needless.
 
-    `alarm` says what it has lost since the snapshot before.
+    Without `source` there is no file: the database was found untouched since
+    its last snapshot. `sha256` and `bytes` are the snapshot's.
     """
 
     name: str
     path: Path
+    taken_at: datetime
     object: str
     sha256: str
     bytes: int
-    manifest: dict[str, Any]
-    parcels: dict[str, Parcel]
-    seconds: Seconds
-    alarm: str | None = None
+    held: Mapping[str, Shipment | None]
+    source: Source | None
+    seconds: float
+    fingerprint: str | None
 
     @property
     def unchanged(self) -> bool:
         """Whether every destination holds this content already."""
-        return not any(parcel.upload for parcel in self.parcels.values())
+        return all(self.held.values())
+
+    @property
+    def upload(self) -> Upload:
+        """What destinations without this content get."""
+        return Upload(self.name, self.object, self.bytes)
+
+    @property
+    def seen(self) -> Seen | None:
+        """What to remember of the file, where there is something new to remember."""
+        if self.source is None or self.fingerprint is None:
+            return None
+        return Seen(self.path, self.fingerprint, self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A database that was proven: one parcel for each destination, by `to`.
+
+    `alarm` says what it has lost since the snapshot before.
+    """
+
+    taken: Taken
+    manifest: dict[str, Any]
+    parcels: dict[str, Parcel]
+    seconds: Seconds
+    alarm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +90,108 @@ class Stage:
     host: str
     versions: Versions
     clock: Callable[[], datetime]
-    listen: Listener
     watch: LossWatch = field(default_factory=LossWatch)
+    seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
 
-    def prepare(self, name: str, path: Path) -> Staged:
-        """Snapshot, hash and, where it is not at every destination already, check.
+    def file_of(self, taken: Taken) -> Path:
+        """Where a snapshot lies."""
+        return self.folder / SNAPSHOTS / taken.object
+
+    def take(self, name: str, path: Path, listen: Listener = ignore) -> Taken:
+        """Snapshot and hash a database, unless it is plain that it has not changed.
 
         Raises:
             KeeperError: no snapshot could be made; nothing of it is left.
-            CheckError: the snapshot is not sound; nothing of it is left.
+            NoRoomError: the staging folder is too small; nothing of it is left.
         """
+        before = fingerprint(path, time.time_ns())
+        if untouched := self._untouched(name, path, before):
+            listen(Note(name, "not read: nobody has written to it since", Level.DETAIL))
+            return untouched
         taken_at, key = self._free_name(name)
         file = self.folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return self._prepare(name, path, file, taken_at, key)
+            began = time.monotonic()
+            source = take_snapshot(path, file, listen, name)
+            seconds = time.monotonic() - began
+            sha256, size = sha256_of(file), file.stat().st_size
+            held = {d.to: self._held(d, name, sha256, listen) for d in self.destinations}
+            taken = Taken(name, path, taken_at, key, sha256, size, held, source, seconds, before)
+            if taken.unchanged:
+                file.unlink()
         except BaseException:
             file.unlink(missing_ok=True)
             raise
+        return taken
 
-    def _prepare(self, name: str, path: Path, file: Path, taken_at: datetime, key: str) -> Staged:
+    def is_untouched(self, name: str, path: Path) -> bool:
+        """Whether `take` would find that the database has not changed without reading it."""
+        return self._untouched(name, path, fingerprint(path, time.time_ns())) is not None
+
+    def _untouched(self, name: str, path: Path, now: str | None) -> Taken | None:
+        """The last snapshot once more, if nobody has written to the database since."""
+        seen = self.seen.get(path)
+        if now is None or seen is None or seen.fingerprint != now:
+            return None
+        held = {d.to: self._held(d, name, seen.sha256, ignore) for d in self.destinations}
+        shipment = next(iter(held.values()), None)
+        if shipment is None or not all(held.values()):
+            return None
+        size = shipment.manifest["snapshot"]["bytes"]
+        return Taken(
+            name, path, self.clock(), shipment.object, seen.sha256, size, held, None, 0.0, now
+        )
+
+    def prove(self, taken: Taken, listen: Listener = ignore) -> Staged:
+        """Check a snapshot where it is not at every destination already; write its manifests.
+
+        Raises:
+            CheckError: the snapshot is not sound.
+        """
         began = time.monotonic()
-        source = take_snapshot(path, file, self.listen, name)
-        snapshot_seconds = time.monotonic() - began
-        began = time.monotonic()
-        sha256, size = sha256_of(file), file.stat().st_size
-        held = {d.to: self._held(d, name, sha256) for d in self.destinations}
         fresh: dict[str, Any] | None = None
-        if not all(held.values()):
-            checked = check_snapshot(file, sha256, self.check)
-            fresh = build_manifest(name, self.host, taken_at, source, key, checked, self.versions)
-            self._tell(name, size, snapshot_seconds, checked.foreign_key_violations)
-        seconds = Seconds(round(snapshot_seconds, 3), round(time.monotonic() - began, 3))
+        if taken.source and not taken.unchanged:
+            checked = check_snapshot(
+                self.file_of(taken),
+                taken.sha256,
+                self.check,
+                lambda done: listen(Tick(taken.name, "check", done, taken.bytes)),
+            )
+            fresh = build_manifest(
+                taken.name,
+                self.host,
+                taken.taken_at,
+                taken.source,
+                taken.object,
+                checked,
+                self.versions,
+            )
+            self._tell(taken, checked.foreign_key_violations, listen)
+        seconds = Seconds(round(taken.seconds, 3), round(time.monotonic() - began, 3))
         parcels = {}
         lost: dict[str, tuple[int, int]] = {}
-        for to, shipment in held.items():
+        for to, shipment in taken.held.items():
             if shipment:
                 manifest = self.watch.carried(to, shipment.manifest)
-                parcels[to] = Parcel(name, shipment.object, size, manifest, upload=False)
+                size = manifest["snapshot"]["bytes"]
+                parcels[to] = Parcel(taken.name, shipment.object, size, manifest, upload=False)
             elif fresh:
                 judged = self.watch.judge(to, fresh)
                 lost |= judged.lost
-                parcels[to] = Parcel(name, key, size, judged.manifest, upload=True)
-        if fresh is None:
-            file.unlink()
+                parcels[to] = Parcel(
+                    taken.name, taken.object, taken.bytes, judged.manifest, upload=True
+                )
         manifest = fresh or next(iter(parcels.values())).manifest
-        alarm = on_hold(name, lost) if lost else None
+        alarm = on_hold(taken.name, lost) if lost else None
         if alarm is None:
-            self._tell_hold(name, parcels)
-        return Staged(name, path, key, sha256, size, manifest, parcels, seconds, alarm)
+            _tell_hold(taken.name, parcels, listen)
+        return Staged(taken, manifest, parcels, seconds, alarm)
 
-    def _held(self, destination: Destination, name: str, sha256: str) -> Shipment | None:
+    def _held(
+        self, destination: Destination, name: str, sha256: str, listen: Listener
+    ) -> Shipment | None:
         """The shipment that makes an upload to this destination unnecessary."""
         shipment = self.shipments.get((destination.to, name))
         if (destination.to, name) in self.overtaken:
@@ -115,7 +199,7 @@ class Stage:
             return None
         if destination.error is None and destination.lost(shipment):
             text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
-            self.listen(Note(name, text, Level.WARNING))
+            listen(Note(name, text, Level.WARNING))
         if self.force or not destination.holds(shipment, sha256, self.check):
             return None
         return shipment
@@ -123,7 +207,7 @@ class Stage:
     def _free_name(self, name: str) -> tuple[datetime, str]:
         """The time of the snapshot and its object, which neither staging nor a destination has."""
         taken_at = max([self.clock(), *self._after_others(name)])
-        while self._is_taken(key := snapshot_object(name, taken_at)):
+        while self._is_taken(name, key := snapshot_object(name, taken_at)):
             taken_at += timedelta(seconds=1)
         return taken_at, key
 
@@ -132,36 +216,44 @@ class Stage:
 
         Only their last is known, and those before it took the seconds before it.
         """
-        for key in self.overtaken:
-            shipped = parse_object(self.shipments[key].object)
-            if key[1] == name and shipped:
-                yield shipped.taken_at + timedelta(seconds=1)
+        for shipment in self._shipments_of(name):
+            if (shipment.destination, name) in self.overtaken:
+                shipped = parse_object(shipment.object)
+                if shipped:
+                    yield shipped.taken_at + timedelta(seconds=1)
 
-    def _is_taken(self, key: str) -> bool:
+    def _is_taken(self, name: str, key: str) -> bool:
         staged = (self.folder / SNAPSHOTS / key).exists()
-        shipped = any(shipment.object == key for shipment in self.shipments.values())
+        shipped = any(shipment.object == key for shipment in self._shipments_of(name))
         return staged or shipped or any(d.has(key) for d in self.destinations)
 
-    def learn(self, shipments: dict[tuple[str, str], Shipment]) -> None:
+    def _shipments_of(self, name: str) -> Iterator[Shipment]:
+        for destination in self.destinations:
+            if shipment := self.shipments.get((destination.to, name)):
+                yield shipment
+
+    def learn(self, shipments: Mapping[tuple[str, str], Shipment]) -> None:
         """Take note of what other runs have shipped since this one began."""
         for key, shipment in shipments.items():
             if self.shipments.get(key) != shipment:
                 self.shipments[key] = shipment
                 self.overtaken.add(key)
 
-    def _tell(self, name: str, size: int, seconds: float, violations: int | None) -> None:
+    def _tell(self, taken: Taken, violations: int | None, listen: Listener) -> None:
         said = "not checked" if self.check == "none" else f"{self.check} ok"
-        self.listen(Note(name, f"snapshot {wording.size(size)} in {seconds:.1f} s, {said}"))
+        size = wording.size(taken.bytes)
+        listen(Note(taken.name, f"snapshot {size} in {taken.seconds:.1f} s, {said}"))
         if violations:
             counted = wording.counted(violations, "foreign-key violation")
             text = f"{counted} (see PRAGMA foreign_key_check)"
-            self.listen(Note(name, text, Level.WARNING))
+            listen(Note(taken.name, text, Level.WARNING))
         elif violations is None:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
-            self.listen(Note(name, text, Level.WARNING))
+            listen(Note(taken.name, text, Level.WARNING))
 
-    def _tell_hold(self, name: str, parcels: dict[str, Parcel]) -> None:
-        """Remind of a loss that nobody has accepted yet."""
-        holds = filter(None, (hold_of(parcel.manifest) for parcel in parcels.values()))
-        for text in dict.fromkeys(on_hold(name, hold.tables) for hold in holds):
-            self.listen(Note(name, text, Level.WARNING))
+
+def _tell_hold(name: str, parcels: Mapping[str, Parcel], listen: Listener) -> None:
+    """Remind of a loss that nobody has accepted yet."""
+    holds = filter(None, (hold_of(parcel.manifest) for parcel in parcels.values()))
+    for text in dict.fromkeys(on_hold(name, hold.tables) for hold in holds):
+        listen(Note(name, text, Level.WARNING))

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from sqlitekeeper import __version__
+from sqlitekeeper.backups.pipeline import Job
 from sqlitekeeper.backups.results import BackupResult, BackupRun
-from sqlitekeeper.backups.run import BackupOptions, Job, back_up
+from sqlitekeeper.backups.run import BackupOptions, back_up
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.memory import measured, remember
 from sqlitekeeper.cli.outputs import (

@@ -157,29 +157,35 @@ def mount_of(path: str, mounts: list[Mount]) -> Mount | None:
 
 
 def network_filesystem(path: Path) -> str | None:
-    """The name of the network file system that holds `path`; None on local disks.
+    """The name of the network file system that holds `path`; None on local disks."""
+    found = filesystem(path)
+    return found if found in NETWORK_FILESYSTEMS else None
+
+
+def filesystem(path: Path) -> str | None:
+    """The name of the file system that holds `path`, such as ext4; None where that is not known.
 
     Asked once for each device: with a thousand databases that is most of the work.
     """
     try:
         device = path.stat().st_dev
     except OSError:
-        return _network_filesystem(path)
+        return _filesystem(path)
     if device not in _known_devices:
-        _known_devices[device] = _network_filesystem(path)
+        _known_devices[device] = _filesystem(path)
     return _known_devices[device]
 
 
 _known_devices: dict[int, str | None] = {}
 
 
-def _network_filesystem(path: Path) -> str | None:
+def _filesystem(path: Path) -> str | None:
     try:
         text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
     mount = mount_of(os.path.realpath(path), parse_mountinfo(text))
-    return mount.filesystem if mount and mount.filesystem in NETWORK_FILESYSTEMS else None
+    return mount.filesystem if mount else None
 
 
 def litestream_beside(path: Path) -> bool:

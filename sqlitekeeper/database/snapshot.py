@@ -10,6 +10,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from sqlitekeeper import wording
 from sqlitekeeper.database.connection import (
     open_database,
@@ -20,7 +22,7 @@ from sqlitekeeper.database.connection import (
 )
 from sqlitekeeper.database.files import free_bytes, size_of
 from sqlitekeeper.database.measure import read_measurement
-from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.errors import KeeperError, NoRoomError
 from sqlitekeeper.events import Listener, Tick, ignore
 
 WAIT_SECONDS = 30.0
@@ -57,8 +59,8 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
     failure the target is removed.
 
     Raises:
-        KeeperError: the database is empty, not readable, or there is no room
-            for the snapshot.
+        KeeperError: the database is empty or not readable.
+        NoRoomError: the folder of `target` is too small for the snapshot.
         CheckError: SQLite finds the database damaged.
         BusyError: a rollback-journal database stayed locked for 30 seconds.
     """
@@ -70,12 +72,13 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
                 hint="if that is meant, create it with keeper init",
             )
         need, free = found.live_bytes + SPARE_BYTES, free_bytes(target.parent)
+        no_room = NoRoomError(
+            f"{path}: its snapshot needs {wording.size(need)} in {target.parent},"
+            f" which has {wording.size(free)}",
+            hint="make room there, or point backup.staging at another folder",
+        )
         if need > free:
-            raise KeeperError(
-                f"{path}: its snapshot needs {wording.size(need)} in {target.parent},"
-                f" which has {wording.size(free)}",
-                hint="make room there, or point backup.staging at another folder",
-            )
+            raise no_room
         source = Source(
             path=path,
             bytes=found.bytes,
@@ -95,8 +98,14 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         )
         # SQLite would create it readable by everyone.
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        # The target takes this from the connection. A power cut leaves it behind,
+        # to be removed: there is no sense in waiting until it is on the disk.
+        connection.pragma("synchronous", 0)
         try:
             connection.execute("VACUUM INTO ?", (os.fspath(target),))
+        except apsw.FullError:
+            target.unlink(missing_ok=True)
+            raise no_room from None
         except BaseException:
             target.unlink(missing_ok=True)
             raise

@@ -10,10 +10,11 @@ import pytest
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
-from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Shipper
+from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Shipper, Upload
 from tests.conftest import S3, WrapRclone
 
 CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
+KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
 # In a shell script that stands for rclone: is this the upload of snapshots, of papers?
 OF_SNAPSHOTS = 'case "$*" in */snapshots\\ *)'
@@ -44,9 +45,13 @@ def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
 
 
 def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
-    return Shipper(Rclone(find_rclone(None)), folder).ship(
-        Destination(str(to), None), list(parcels), CONFIRMED_AT
+    """Both steps, as a run takes them."""
+    shipper, destination = Shipper(Rclone(find_rclone(None)), folder), Destination(str(to), None)
+    errors = shipper.upload(
+        destination, [Upload(p.database, p.object, p.bytes) for p in parcels if p.upload]
     )
+    arrived = [p for p in parcels if p.database not in errors]
+    return errors | shipper.announce(destination, arrived, CONFIRMED_AT)
 
 
 def names(to: Path) -> list[str]:
@@ -163,7 +168,7 @@ def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclo
     ship(folder, to, parcel(folder))
     wrap_rclone(copy="exit 0")
 
-    errors = Shipper(Rclone(find_rclone(None)), folder).ship(
+    errors = Shipper(Rclone(find_rclone(None)), folder).announce(
         Destination(str(to), {}), [parcel(folder, upload=False)], CONFIRMED_AT.replace("5", "6")
     )
 
@@ -228,6 +233,8 @@ def test_progress_is_told_in_bytes(folder: Path, to: Path) -> None:
     heard: list[int] = []
     shipper = Shipper(Rclone(find_rclone(None)), folder)
 
-    shipper.ship(Destination(str(to), None), [parcel(folder)], CONFIRMED_AT, heard.append)
+    parcel(folder)
+
+    shipper.upload(Destination(str(to), None), [Upload("app", KEY, len(CONTENT))], heard.append)
 
     assert heard[-1] == len(CONTENT)

@@ -17,7 +17,7 @@ from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.backups.stage import Stage, Staged
 from sqlitekeeper.database.snapshot import take_snapshot
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
-from sqlitekeeper.events import Event, Level, Note
+from sqlitekeeper.events import Event, Level, Listener, Note, ignore
 from sqlitekeeper.state.history import Shipment
 from tests.backups.damage import (
     damage_pages,
@@ -39,7 +39,7 @@ def heard() -> list[Event]:
 
 
 @pytest.fixture
-def stage(staging: Path, heard: list[Event]) -> Stage:
+def stage(staging: Path) -> Stage:
     """A stage for one destination that is empty."""
     return Stage(
         folder=staging,
@@ -50,12 +50,16 @@ def stage(staging: Path, heard: list[Event]) -> Stage:
         host="web1",
         versions=Versions("0.1.0", "3.54.1", "v1.75.2"),
         clock=lambda: NOW,
-        listen=heard.append,
     )
 
 
+def prepare(stage: Stage, name: str, path: Path, listen: Listener = ignore) -> Staged:
+    """Both steps of the stage."""
+    return stage.prove(stage.take(name, path, listen), listen)
+
+
 def snapshot_file(stage: Stage, staged: Staged) -> Path:
-    return stage.folder / "snapshots" / staged.object
+    return stage.file_of(staged.taken)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -68,14 +72,17 @@ def warnings(heard: list[Event]) -> list[str]:
 
 def after_shipping(stage: Stage, staged: Staged, **manifest: Any) -> Stage:
     """The stage of the next run, whose destination holds what was staged."""
-    shipment = Shipment("lab:x", staged.name, staged.object, staged.manifest | manifest)
+    shipment = Shipment("lab:x", staged.taken.name, staged.taken.object, staged.manifest | manifest)
     paper_bytes = len(encode(shipment.manifest))
-    paths = {staged.object: staged.bytes, manifest_object(staged.object): paper_bytes}
+    paths = {
+        staged.taken.object: staged.taken.bytes,
+        manifest_object(staged.taken.object): paper_bytes,
+    }
     listing = {path: RemoteObject(path, size) for path, size in paths.items()}
     return replace(
         stage,
         destinations=(Destination("lab:x", listing),),
-        shipments={("lab:x", staged.name): shipment},
+        shipments={("lab:x", staged.taken.name): shipment},
     )
 
 
@@ -95,7 +102,7 @@ def test_snapshot_beside_a_steady_writer_is_consistent(
 
     snapshots = []
     for _ in range(3):
-        staged = stage.prepare("app", path)
+        staged = prepare(stage, "app", path)
         snapshots.append(snapshot_file(stage, staged))
     committed = int(writer.end())
 
@@ -122,7 +129,7 @@ def test_snapshot_is_private_whatever_the_source_is(
     path = make_database(rows=1)
     path.chmod(0o666)
 
-    staged = stage.prepare("app", path)
+    staged = prepare(stage, "app", path)
 
     assert stat.S_IMODE(snapshot_file(stage, staged).stat().st_mode) == 0o600
 
@@ -165,7 +172,7 @@ def test_snapshot_keeps_the_settings(stage: Stage, tmp_path: Path) -> None:
     connection.execute("CREATE TABLE t (x)").fetchall()
     connection.close()
 
-    snapshot = snapshot_file(stage, stage.prepare("app", path))
+    snapshot = snapshot_file(stage, prepare(stage, "app", path))
 
     assert {name: pragma(snapshot, name) for name in settings} == settings
 
@@ -178,7 +185,7 @@ def test_snapshot_keeps_rowids(stage: Stage, make_database: MakeDatabase) -> Non
     connection.execute("INSERT INTO r (rowid, x) VALUES (5, 'five'), (9, 'nine')").fetchall()
     connection.close()
 
-    snapshot = snapshot_file(stage, stage.prepare("app", path))
+    snapshot = snapshot_file(stage, prepare(stage, "app", path))
 
     connection = apsw.Connection(str(snapshot))
     assert connection.execute("SELECT rowid FROM r").fetchall() == [(5,), (9,)]
@@ -188,13 +195,13 @@ def test_snapshot_keeps_rowids(stage: Stage, make_database: MakeDatabase) -> Non
 def test_same_content_gives_the_same_bytes(stage: Stage, make_database: MakeDatabase) -> None:
     """The history of a database does not show in its snapshot: equal hashes mean unchanged."""
     path = make_database(rows=50)
-    first = stage.prepare("app", path)
+    first = prepare(stage, "app", path)
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE passing (x)").fetchall()
     connection.execute("DROP TABLE passing").fetchall()
     connection.close()
 
-    second = replace(stage, clock=lambda: NOW.replace(minute=1)).prepare("app", path)
+    second = prepare(replace(stage, clock=lambda: NOW.replace(minute=1)), "app", path)
 
     one, other = (snapshot_file(stage, staged).read_bytes() for staged in (first, second))
     # The schema cookie and the change counter (bytes 24 and 40 of the header) may differ.
@@ -206,7 +213,7 @@ def test_source_is_left_alone(stage: Stage, make_database: MakeDatabase) -> None
     path = make_database(rows=5)
     before = path.read_bytes()
 
-    stage.prepare("app", path)
+    prepare(stage, "app", path)
 
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.glob("app.sqlite3*")] == ["app.sqlite3"]
@@ -216,10 +223,10 @@ def test_free_pages_are_not_shipped(stage: Stage, make_database: MakeDatabase) -
     """A snapshot holds live pages only, and the manifest tells both sizes."""
     path = make_database(rows=400, deleted=350)
 
-    staged = stage.prepare("app", path)
+    staged = prepare(stage, "app", path)
 
     source = staged.manifest["source"]
-    assert staged.bytes < source["bytes"] / 2
+    assert staged.taken.bytes < source["bytes"] / 2
     assert source["free_pages"] > 50
     assert count_rows(snapshot_file(stage, staged)) == 50
 
@@ -229,9 +236,9 @@ def test_free_pages_are_not_shipped(stage: Stage, make_database: MakeDatabase) -
 
 def test_name_carries_the_time_it_was_taken(stage: Stage, make_database: MakeDatabase) -> None:
     """The clock gives the name and the manifest's taken_at."""
-    staged = stage.prepare("app", make_database(rows=1))
+    staged = prepare(stage, "app", make_database(rows=1))
 
-    assert staged.object == KEY
+    assert staged.taken.object == KEY
     assert staged.manifest["taken_at"] == "2026-11-23T03:00:00+00:00"
 
 
@@ -242,9 +249,9 @@ def test_object_of_the_same_second_is_not_overwritten(
     taken = {KEY: RemoteObject(KEY, 1)}
     busy = replace(stage, destinations=(EMPTY, Destination("lab:y", taken)))
 
-    staged = busy.prepare("app", make_database(rows=1))
+    staged = prepare(busy, "app", make_database(rows=1))
 
-    assert staged.object == "app/app-20261123T030001Z.sqlite3"
+    assert staged.taken.object == "app/app-20261123T030001Z.sqlite3"
     assert staged.manifest["taken_at"] == "2026-11-23T03:00:01+00:00"
 
 
@@ -252,7 +259,7 @@ def test_manifest_describes_source_and_snapshot(stage: Stage, make_database: Mak
     """Measured values, not defaults."""
     path = make_database(rows=20)
 
-    staged = stage.prepare("app", path)
+    staged = prepare(stage, "app", path)
 
     manifest = staged.manifest
     assert manifest["database"] == "app"
@@ -262,8 +269,12 @@ def test_manifest_describes_source_and_snapshot(stage: Stage, make_database: Mak
     assert manifest["source"]["pages"] * 4096 == path.stat().st_size
     assert manifest["source"]["journal_mode"] == "wal"
     assert manifest["source"]["auto_vacuum"] == "incremental"
-    assert manifest["snapshot"] == {"object": KEY, "bytes": staged.bytes, "sha256": staged.sha256}
-    assert staged.bytes == snapshot_file(stage, staged).stat().st_size
+    assert manifest["snapshot"] == {
+        "object": KEY,
+        "bytes": staged.taken.bytes,
+        "sha256": staged.taken.sha256,
+    }
+    assert staged.taken.bytes == snapshot_file(stage, staged).stat().st_size
     assert manifest["tables"] == {"t": 20}
     assert manifest["checks"]["integrity"] == "ok"
 
@@ -272,7 +283,7 @@ def test_snapshot_and_check_are_told(
     stage: Stage, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """One line for the step."""
-    stage.prepare("app", make_database(rows=1))
+    prepare(stage, "app", make_database(rows=1), heard.append)
 
     (note,) = [one for one in heard if isinstance(one, Note)]
     assert note.subject == "app"
@@ -287,7 +298,7 @@ def test_foreign_key_violations_are_a_warning(
     path = make_database(rows=1)
     make_orphan(path)
 
-    staged = stage.prepare("app", path)
+    staged = prepare(stage, "app", path, heard.append)
 
     assert staged.manifest["checks"]["foreign_key_violations"] == 1
     assert warnings(heard) == ["1 foreign-key violation (see PRAGMA foreign_key_check)"]
@@ -300,7 +311,7 @@ def test_malformed_foreign_key_is_a_warning(
     path = make_database(rows=1)
     make_foreign_key_malformed(path)
 
-    staged = stage.prepare("app", path)
+    staged = prepare(stage, "app", path, heard.append)
 
     assert staged.manifest["checks"]["foreign_key_violations"] is None
     assert "could not be checked" in warnings(heard)[0]
@@ -309,17 +320,14 @@ def test_malformed_foreign_key_is_a_warning(
 # What cannot be staged
 
 
-def test_snapshot_that_fails_its_check_is_removed(
-    stage: Stage, make_database: MakeDatabase
-) -> None:
-    """An index that disagrees with its table survives VACUUM INTO, and is found."""
+def test_snapshot_that_fails_its_check_is_found(stage: Stage, make_database: MakeDatabase) -> None:
+    """An index that disagrees with its table survives VACUUM INTO."""
     path = make_database(rows=10)
     make_index_disagree(path)
+    taken = stage.take("app", path)
 
-    with pytest.raises(CheckError):
-        stage.prepare("app", path)
-
-    assert files_below(stage.folder) == []
+    with pytest.raises(CheckError, match="integrity_check"):
+        stage.prove(taken)
 
 
 def test_weaker_check_is_told_as_such(stage: Stage, make_database: MakeDatabase) -> None:
@@ -327,7 +335,7 @@ def test_weaker_check_is_told_as_such(stage: Stage, make_database: MakeDatabase)
     path = make_database(rows=10)
     make_index_disagree(path)
 
-    staged = replace(stage, check="quick").prepare("app", path)
+    staged = prepare(replace(stage, check="quick"), "app", path)
 
     assert staged.manifest["checks"]["kind"] == "quick"
 
@@ -338,7 +346,7 @@ def test_damaged_source_leaves_nothing(stage: Stage, make_database: MakeDatabase
     damage_pages(path)
 
     with pytest.raises(CheckError, match="damaged"):
-        stage.prepare("app", path)
+        prepare(stage, "app", path)
 
     assert files_below(stage.folder) == []
 
@@ -348,7 +356,7 @@ def test_empty_database_is_refused(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "app.sqlite3").touch()
 
     with pytest.raises(KeeperError, match="is empty"):
-        stage.prepare("app", tmp_path / "app.sqlite3")
+        prepare(stage, "app", tmp_path / "app.sqlite3")
 
     assert files_below(stage.folder) == []
 
@@ -378,12 +386,12 @@ def test_content_that_is_held_already_is_not_staged(
 ) -> None:
     """Nothing to upload: the file is gone and the parcel names the old object."""
     path = make_database(rows=5)
-    first = stage.prepare("app", path)
+    first = prepare(stage, "app", path)
 
-    second = after_shipping(stage, first).prepare("app", path)
+    second = prepare(after_shipping(stage, first), "app", path)
 
-    assert second.unchanged
-    assert second.parcels["lab:x"].object == first.object
+    assert second.taken.unchanged
+    assert second.parcels["lab:x"].object == first.taken.object
     assert second.manifest == first.manifest
     assert not snapshot_file(stage, second).exists()
 
@@ -391,14 +399,14 @@ def test_content_that_is_held_already_is_not_staged(
 def test_changed_content_is_staged(stage: Stage, make_database: MakeDatabase) -> None:
     """One row more is another snapshot."""
     path = make_database(rows=5)
-    first = stage.prepare("app", path)
+    first = prepare(stage, "app", path)
     connection = apsw.Connection(str(path))
     connection.execute("INSERT INTO t (body) VALUES ('new')").fetchall()
     connection.close()
 
-    second = after_shipping(stage, first).prepare("app", path)
+    second = prepare(after_shipping(stage, first), "app", path)
 
-    assert not second.unchanged
+    assert not second.taken.unchanged
     assert second.parcels["lab:x"].upload
     assert snapshot_file(stage, second).exists()
 
@@ -406,21 +414,21 @@ def test_changed_content_is_staged(stage: Stage, make_database: MakeDatabase) ->
 def test_force_stages_what_has_not_changed(stage: Stage, make_database: MakeDatabase) -> None:
     """--force ships anyway."""
     path = make_database(rows=5)
-    first = stage.prepare("app", path)
+    first = prepare(stage, "app", path)
 
-    second = replace(after_shipping(stage, first), force=True).prepare("app", path)
+    second = prepare(replace(after_shipping(stage, first), force=True), "app", path)
 
-    assert not second.unchanged
+    assert not second.taken.unchanged
 
 
 def test_stricter_check_than_before_stages_again(stage: Stage, make_database: MakeDatabase) -> None:
     """What was shipped unchecked is checked and shipped once integrity is asked for."""
     path = make_database(rows=5)
-    first = replace(stage, check="none").prepare("app", path)
+    first = prepare(replace(stage, check="none"), "app", path)
 
-    second = after_shipping(stage, first).prepare("app", path)
+    second = prepare(after_shipping(stage, first), "app", path)
 
-    assert not second.unchanged
+    assert not second.taken.unchanged
     assert second.manifest["checks"]["kind"] == "integrity"
 
 
@@ -429,23 +437,23 @@ def test_vanished_snapshot_is_staged_again_with_a_warning(
 ) -> None:
     """What the destination has lost is no reason to be content."""
     path = make_database(rows=5)
-    first = stage.prepare("app", path)
+    first = prepare(stage, "app", path, heard.append)
 
     later = NOW.replace(hour=4)
     bare = replace(after_shipping(stage, first), destinations=(EMPTY,), clock=lambda: later)
-    second = bare.prepare("app", path)
+    second = prepare(bare, "app", path, heard.append)
 
-    assert not second.unchanged
+    assert not second.taken.unchanged
     assert warnings(heard) == ["the last snapshot is not whole at lab:x any more; shipping again"]
 
 
 def test_each_destination_is_judged_by_itself(stage: Stage, make_database: MakeDatabase) -> None:
     """One holds the content already, the other one gets it."""
     path = make_database(rows=5)
-    held = after_shipping(stage, stage.prepare("app", path))
+    held = after_shipping(stage, prepare(stage, "app", path))
     both = replace(held, destinations=(*held.destinations, Destination("lab:y", {})))
 
-    staged = both.prepare("app", path)
+    staged = prepare(both, "app", path)
 
     assert {to: parcel.upload for to, parcel in staged.parcels.items()} == {
         "lab:x": False,

@@ -1,0 +1,167 @@
+"""The way of a batch: uploaded while it is proven, then announced.
+
+What fails its check was uploaded for nothing and is deleted again; until then
+it is an object without a manifest, which nobody takes for a snapshot.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.manifest import timestamp
+from sqlitekeeper.backups.results import BackupResult, Outcome, Seconds, Shipped
+from sqlitekeeper.backups.shipping import Parcel, Shipper
+from sqlitekeeper.backups.stage import Stage, Staged, Taken
+from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Listener, Note, Tick
+from sqlitekeeper.workers import crew
+
+# What went wrong, by destination and database.
+Errors = dict[tuple[str, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What has come of a database, and the parcels that its destinations have confirmed."""
+
+    result: BackupResult
+    confirmed: dict[str, Parcel]
+    confirmed_at: str
+
+
+def failed(name: str, path: Path, error: KeeperError) -> BackupResult:
+    """The result of a database that could not be backed up."""
+    return BackupResult(
+        name,
+        path,
+        "failed",
+        error.full_text,
+        check="failed" if isinstance(error, CheckError) else None,
+        exit_code=error.exit_code,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Brings batches from the staging folder to the destinations."""
+
+    stage: Stage
+    shipper: Shipper
+    clock: Callable[[], datetime]
+    listen: Listener
+
+    def finish(self, batch: list[Taken]) -> list[Finished]:
+        """Prove and ship a batch, and remove it from the staging folder."""
+        errors: Errors = {}
+        with crew(1) as prover:
+            proving = prover.submit(self._prove, batch)
+            began = time.monotonic()
+            for destination in self.stage.destinations:
+                for name, text in self._upload(destination, batch).items():
+                    errors[destination.to, name] = text
+            seconds = time.monotonic() - began
+            proven = proving.result()
+        began = time.monotonic()
+        confirmed_at = timestamp(self.clock())
+        staged = [one for one in proven if isinstance(one, Staged)]
+        for destination in self.stage.destinations:
+            self._withdraw(destination, batch, proven, errors)
+            for name, text in self._announce(destination, staged, confirmed_at, errors).items():
+                errors[destination.to, name] = text
+        seconds += time.monotonic() - began
+        finished = []
+        for taken, one in zip(batch, proven, strict=True):
+            self.stage.file_of(taken).unlink(missing_ok=True)
+            if isinstance(one, Staged):
+                confirmed = {
+                    to: parcel
+                    for to, parcel in one.parcels.items()
+                    if (to, taken.name) not in errors
+                }
+                result = self._result(one, errors, seconds)
+                finished.append(Finished(result, confirmed, confirmed_at))
+            else:
+                finished.append(Finished(failed(taken.name, taken.path, one), {}, confirmed_at))
+        return finished
+
+    def _prove(self, batch: list[Taken]) -> list[Staged | KeeperError]:
+        proven: list[Staged | KeeperError] = []
+        for taken in batch:
+            try:
+                proven.append(self.stage.prove(taken, self.listen))
+            except (KeeperError, OSError) as error:
+                proven.append(as_keeper_error(error))
+        return proven
+
+    def _upload(self, destination: Destination, batch: list[Taken]) -> dict[str, str]:
+        if destination.error:
+            return dict.fromkeys((t.name for t in batch), destination.error.full_text)
+        uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
+        total = sum(upload.bytes for upload in uploads)
+        return self.shipper.upload(
+            destination, uploads, lambda done: self.listen(Tick("", "upload", done, total))
+        )
+
+    def _withdraw(
+        self,
+        destination: Destination,
+        batch: list[Taken],
+        proven: list[Staged | KeeperError],
+        errors: Errors,
+    ) -> None:
+        unsound = [
+            taken.object
+            for taken, one in zip(batch, proven, strict=True)
+            if isinstance(one, KeeperError)
+            and not taken.held[destination.to]
+            and (destination.to, taken.name) not in errors
+        ]
+        if problem := self.shipper.withdraw(destination, unsound):
+            text = f"{', '.join(unsound)} failed its check and could not be deleted: {problem}"
+            text += f"; without a manifest it is not taken for a snapshot at {destination.to}"
+            self.listen(Note("", text, Level.WARNING))
+
+    def _announce(
+        self, destination: Destination, staged: list[Staged], confirmed_at: str, errors: Errors
+    ) -> dict[str, str]:
+        parcels = [
+            one.parcels[destination.to]
+            for one in staged
+            if (destination.to, one.taken.name) not in errors
+        ]
+        return self.shipper.announce(destination, parcels, confirmed_at)
+
+    def _result(self, one: Staged, errors: Errors, ship_seconds: float) -> BackupResult:
+        """One database's result, told as a log line too."""
+        taken, name = one.taken, one.taken.name
+        shipped = []
+        for to, parcel in one.parcels.items():
+            failed = (to, name) in errors
+            outcome: Outcome = "failed" if failed else "uploaded" if parcel.upload else "unchanged"
+            shipped.append(Shipped(to, None if failed else parcel.object, outcome, parcel.bytes))
+            if outcome == "uploaded":
+                text = f"shipped to {to} as {parcel.object} in {ship_seconds:.1f} s"
+                self.listen(Note(name, text))
+            elif outcome == "unchanged":
+                text = f"unchanged, {to} holds it as {parcel.object}"
+                self.listen(Note(name, text))
+        problems = [errors[key] for key in errors if key[1] == name]
+        reasons = [*problems, one.alarm] if one.alarm else problems
+        checks = one.manifest["checks"]
+        return BackupResult(
+            name,
+            taken.path,
+            "failed" if problems else "unchanged" if taken.unchanged else "shipped",
+            "; ".join(dict.fromkeys(reasons)) or None,
+            bytes=taken.bytes,
+            sha256=taken.sha256,
+            check="none" if checks["kind"] == "none" else "ok",
+            foreign_key_violations=checks["foreign_key_violations"],
+            tables=one.manifest["tables"],
+            shipped=tuple(shipped),
+            seconds=Seconds(one.seconds.snapshot, one.seconds.check, round(ship_seconds, 3)),
+            exit_code=CheckError.exit_code if one.alarm else 1 if problems else 0,
+        )

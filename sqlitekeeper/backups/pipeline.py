@@ -1,0 +1,152 @@
+"""Databases are read while those before them are checked and shipped.
+
+    queue --> claim: lock some databases --> take: snapshot, sha256   (main thread, --jobs at once)
+                                                  |
+                                                  v   one batch at a time
+                              +-- prove: integrity, row counts --+
+                              |                                  +--> announce --> record
+                              +-- upload: rclone, many files ----+
+
+A batch is one large database, or small ones up to BATCH_BYTES. One is being
+taken and one is under way at the most, so that the staging folder never holds
+more than the two largest databases and two batches of small ones. Where even that
+does not fit, a database waits until the batch before has left.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sqlitekeeper.backups.stage import Taken
+from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
+from sqlitekeeper.events import Listener
+from sqlitekeeper.workers import crew, in_order
+
+BATCH_BYTES = 64 * 2**20
+# Each holds a lock file open; with two batches that stays far below the usual 1,024.
+BATCH_DATABASES = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One database to back up; an `optional` one may be absent."""
+
+    name: str
+    path: Path
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job whose database is locked against other keeper runs until `lock` is closed."""
+
+    job: Job
+    lock: ExitStack = field(default_factory=ExitStack)
+
+
+class Work(Protocol):
+    """What a backup run does at each station."""
+
+    def expected_bytes(self, job: Job) -> int:
+        """About how large the snapshot will be; 0 where none is needed."""
+
+    def lock(self, job: Job, *, wait: bool) -> ExitStack:
+        """Lock a database, waiting for other runs or not."""
+
+    def prepare(self, jobs: list[Job]) -> None:
+        """See what others have done to these databases before they were locked."""
+
+    def take(self, job: Job, listen: Listener) -> Taken:
+        """Make the snapshot."""
+
+    def finish(self, batch: list[Taken]) -> None:
+        """Prove, ship and record a batch, and remove it from the staging folder."""
+
+    def fail(self, job: Job, error: KeeperError) -> None:
+        """Note why a database is not backed up."""
+
+
+def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> None:
+    """Bring all jobs through the stations; `jobs` small databases are read at once."""
+    with ExitStack() as held, crew(1) as background:
+        shipping: Future[None] | None = None
+        while queue:
+            claims = list(_claim(work, queue))
+            for claim in claims:
+                held.push(claim.lock)
+            batch = _take(work, claims, queue, jobs, listen, may_wait=shipping is not None)
+            if shipping:
+                shipping.result()
+            shipping = background.submit(_finish, work, batch) if batch else None
+        if shipping:
+            shipping.result()
+
+
+def _claim(work: Work, queue: deque[Job]) -> Iterator[Claim]:
+    """Lock the jobs of the next batch, and take them off the queue."""
+    size = count = 0
+    while queue and count < BATCH_DATABASES:
+        job = queue[0]
+        size += work.expected_bytes(job)
+        if count and size > BATCH_BYTES:
+            return
+        try:
+            # Nobody is waited for with locks in hand: those of a batch that is
+            # under way will be given up whatever happens here.
+            lock = work.lock(job, wait=not count)
+        except LockedError as error:
+            if count:
+                return
+            work.fail(job, error)
+        except (KeeperError, OSError) as error:
+            work.fail(job, as_keeper_error(error))
+        else:
+            count += 1
+            yield Claim(job, lock)
+        queue.popleft()
+
+
+def _take(
+    work: Work,
+    claims: list[Claim],
+    queue: deque[Job],
+    jobs: int,
+    listen: Listener,
+    *,
+    may_wait: bool,
+) -> list[tuple[Claim, Taken]]:
+    """Take snapshots of what was claimed; what finds no room now goes back on the queue."""
+
+    def attempt(claim: Claim, listen: Listener) -> Taken | KeeperError:
+        try:
+            return work.take(claim.job, listen)
+        except (KeeperError, OSError) as error:
+            return as_keeper_error(error)
+
+    work.prepare([claim.job for claim in claims])
+    batch: list[tuple[Claim, Taken]] = []
+    rest: list[tuple[Claim, KeeperError]] = []
+    for claim, result in zip(claims, in_order(claims, attempt, jobs, listen), strict=True):
+        if isinstance(result, KeeperError):
+            rest.append((claim, result))
+        else:
+            batch.append((claim, result))
+    for claim, error in reversed(rest):
+        claim.lock.close()
+        if isinstance(error, NoRoomError) and (batch or may_wait):
+            queue.appendleft(claim.job)
+        else:
+            work.fail(claim.job, error)
+    return batch
+
+
+def _finish(work: Work, batch: list[tuple[Claim, Taken]]) -> None:
+    try:
+        work.finish([taken for _, taken in batch])
+    finally:
+        for claim, _ in batch:
+            claim.lock.close()
