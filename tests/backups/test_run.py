@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import apsw
 import pytest
 
+from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.state.locks import database_lock
 from tests.backups.damage import damage_pages, make_index_disagree
 from tests.conftest import (
@@ -875,3 +877,96 @@ def test_run_that_was_overtaken_while_it_waited_ships_under_a_name_of_its_own(
     shipped = [run.entry["shipped"][0]["object"] for run in runs]
     assert [run.status for run in runs] == [0, 0, 0, 0]
     assert len(set(shipped)) == 4
+
+
+# What nobody has written to
+
+
+@pytest.fixture
+def untouched(keeper: Keeper, app: Path) -> Path:
+    """A database that was backed up when its last write was long over."""
+    settled(app)
+    assert keeper("backup").status == 0
+    return app
+
+
+def settled(path: Path) -> None:
+    """Wait until the file's time stamps are too old for another write to share them."""
+    wait_until(lambda: fingerprint(path, time.time_ns()) is not None)
+
+
+def was_read(run: Outcome) -> bool:
+    return "not read: nobody has written to it since" not in run.err
+
+
+def test_untouched_database_is_not_read_again(keeper: Keeper, untouched: Path, to: Path) -> None:
+    """The second day confirms what lies there, and says with -v that this was all."""
+    before = latest(to)
+    wait_for_next_second(before["confirmed_at"])
+
+    run = keeper("backup", "-v", "--json")
+
+    assert (run.entry["outcome"], was_read(run)) == ("unchanged", False)
+    assert run.entry["tables"] == {"t": 20}
+    assert run.entry["bytes"] == before["snapshot"]["bytes"]
+    assert latest(to)["confirmed_at"] > before["confirmed_at"]
+
+
+def test_write_is_seen_at_once(keeper: Keeper, untouched: Path) -> None:
+    """Into the WAL as well as into the file."""
+    change(untouched)
+
+    assert keeper("backup", "--json").entry["outcome"] == "shipped"
+
+
+def test_touched_database_is_read_and_found_unchanged(keeper: Keeper, untouched: Path) -> None:
+    """In doubt the content decides."""
+    untouched.touch()
+
+    run = keeper("backup", "-v", "--json")
+
+    assert (run.entry["outcome"], was_read(run)) == ("unchanged", True)
+
+
+def test_untouched_database_is_shipped_where_its_snapshot_is_gone(
+    keeper: Keeper, untouched: Path, to: Path
+) -> None:
+    """What lies at the destination decides, not what this host remembers."""
+    snapshots(to)[0].unlink()
+
+    run = keeper("backup", "--json")
+
+    assert (run.entry["outcome"], len(snapshots(to))) == ("shipped", 1)
+
+
+def test_force_reads_what_nobody_has_touched(keeper: Keeper, untouched: Path, to: Path) -> None:
+    """It is the way to make sure."""
+    assert keeper("backup", "--force", "--json").entry["outcome"] == "shipped"
+
+
+def test_another_file_of_the_same_name_is_read(
+    keeper: Keeper, untouched: Path, make_database: MakeDatabase
+) -> None:
+    """An older file put in its place has another inode."""
+    settled(other := make_database("other.sqlite3", rows=3))
+    other.replace(untouched)
+
+    assert keeper("backup", "--json").entry["tables"] == {"t": 3}
+
+
+# What is uploaded before it is proven
+
+
+def test_unsound_snapshot_that_cannot_be_deleted_is_told(
+    keeper: Keeper, app: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """It stays an object without a manifest, and the run fails for what is wrong with it."""
+    make_index_disagree(app)
+    wrap_rclone(delete="echo 'append only' >&2; exit 7")
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, run.entry["check"]) == (12, "failed")
+    assert "failed its check and could not be deleted" in run.err
+    assert "append only" in run.err
+    assert not list(to.rglob("*.json"))

@@ -1,0 +1,219 @@
+"""The order in which databases pass the stations of a backup run."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from sqlitekeeper.backups import pipeline
+from sqlitekeeper.backups.pipeline import Job, run_pipeline
+from sqlitekeeper.backups.rclone import Rclone
+from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.backups.run import BackupOptions, back_up
+from sqlitekeeper.backups.stage import Taken
+from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError
+from sqlitekeeper.events import Event, Listener, ignore
+from tests.conftest import MakeDatabase
+
+NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
+SMALL, LARGE = 2**20, 2**30
+
+
+class Stations:
+    """A run's stations that note who was there; sizes are given by name."""
+
+    def __init__(self, **sizes: int) -> None:
+        self.sizes = sizes
+        self.log: list[str] = []
+        self.locked_elsewhere: set[str] = set()
+        self.room = 2**40
+        self.staged: dict[str, int] = {}
+        self.most_staged = 0
+        self.held: set[str] = set()
+        self.failures: dict[str, KeeperError] = {}
+        self.before_finish: Callable[[list[str]], None] = lambda names: None
+        self._lock = threading.Lock()
+
+    @property
+    def jobs(self) -> deque[Job]:
+        return deque(Job(name, Path(f"/{name}")) for name in self.sizes)
+
+    def expected_bytes(self, job: Job) -> int:
+        return self.sizes[job.name]
+
+    def lock(self, job: Job, *, wait: bool) -> ExitStack:
+        if job.name in self.locked_elsewhere:
+            if not wait:
+                raise LockedError("locked")
+            assert not self.held - set(self.staged), "others are kept waiting"
+            self.locked_elsewhere.discard(job.name)
+        stack = ExitStack()
+        self.held.add(job.name)
+        stack.callback(self.held.discard, job.name)
+        return stack
+
+    def prepare(self, jobs: list[Job]) -> None:
+        pass
+
+    def take(self, job: Job, listen: Listener) -> Taken:
+        size = self.sizes[job.name]
+        with self._lock:
+            if sum(self.staged.values()) + size > self.room:
+                raise NoRoomError("no room")
+            self.staged[job.name] = size
+            self.most_staged = max(self.most_staged, sum(self.staged.values()))
+        return Taken(job.name, job.path, NOW, job.name, "", size, {}, None, 0.0, None)
+
+    def finish(self, batch: list[Taken]) -> None:
+        names = [taken.name for taken in batch]
+        self.before_finish(names)
+        with self._lock:
+            self.log.append(" ".join(names))
+            for name in names:
+                del self.staged[name]
+
+    def fail(self, job: Job, error: KeeperError) -> None:
+        self.failures[job.name] = error
+
+
+def run(stations: Stations) -> None:
+    run_pipeline(stations, stations.jobs, 2, ignore)
+    assert stations.held == set()
+
+
+def test_small_databases_share_a_batch_and_large_ones_go_alone() -> None:
+    """In the order of the configuration."""
+    stations = Stations(a=SMALL, b=SMALL, c=LARGE, d=LARGE, e=SMALL)
+
+    run(stations)
+
+    assert stations.log == ["a b", "c", "d", "e"]
+
+
+def test_many_small_databases_make_several_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each holds locks open."""
+    monkeypatch.setattr(pipeline, "BATCH_DATABASES", 2)
+    stations = Stations(a=SMALL, b=SMALL, c=SMALL)
+
+    run(stations)
+
+    assert stations.log == ["a b", "c"]
+
+
+def test_next_database_is_read_while_one_is_shipped() -> None:
+    """That is what the pipeline is for."""
+    stations = Stations(a=LARGE, b=LARGE)
+    read = threading.Event()
+
+    def wait_for_b(names: list[str]) -> None:
+        if names == ["a"]:
+            while "b" not in stations.staged:
+                assert not read.wait(0.001)
+
+    stations.before_finish = wait_for_b
+    run(stations)
+
+    assert stations.log == ["a", "b"]
+
+
+def test_staging_holds_two_large_databases_at_the_most() -> None:
+    """However many there are."""
+    stations = Stations(a=LARGE, b=LARGE, c=LARGE, d=LARGE)
+
+    run(stations)
+
+    assert stations.most_staged <= 2 * LARGE
+
+
+def test_database_without_room_waits_for_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two do not fit, they go one after the other."""
+    stations = Stations(a=LARGE, b=LARGE, c=LARGE)
+    stations.room = LARGE
+    tried = threading.Event()
+    take = stations.take
+
+    def take_and_tell(job: Job, listen: Listener) -> Taken:
+        try:
+            return take(job, listen)
+        except NoRoomError:
+            tried.set()
+            raise
+
+    monkeypatch.setattr(stations, "take", take_and_tell)
+    stations.before_finish = lambda names: None if names == ["c"] else wait_for(tried)
+    run(stations)
+
+    assert stations.log == ["a", "b", "c"]
+    assert stations.failures == {}
+
+
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(30)
+    event.clear()
+
+
+def test_database_that_never_fits_fails_alone() -> None:
+    """The others are shipped."""
+    stations = Stations(a=SMALL, b=LARGE, c=SMALL)
+    stations.room = 2 * SMALL
+
+    run(stations)
+
+    assert stations.log == ["a", "c"]
+    assert list(stations.failures) == ["b"]
+
+
+def test_locked_database_ends_the_batch() -> None:
+    """It is waited for when nothing else is held up by that."""
+    stations = Stations(a=SMALL, b=SMALL, c=SMALL)
+    stations.locked_elsewhere = {"b"}
+
+    run(stations)
+
+    assert stations.log == ["a", "b c"]
+
+
+def test_what_the_background_raises_ends_the_run() -> None:
+    """And no lock stays."""
+    stations = Stations(a=LARGE, b=LARGE, c=LARGE)
+
+    def explode(names: list[str]) -> None:
+        raise ZeroDivisionError
+
+    stations.before_finish = explode
+    with pytest.raises(ZeroDivisionError):
+        run_pipeline(stations, stations.jobs, 2, ignore)
+
+    assert stations.held == set()
+
+
+def test_staging_folder_never_holds_more_than_two_batches(
+    make_database: MakeDatabase, tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen from outside, with real snapshots and a real rclone."""
+    monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**16)
+    jobs = [Job(f"db{n}", make_database(f"db{n}.sqlite3", rows=1000)) for n in range(5)]
+    most = 0
+
+    def look(event: Event) -> None:
+        nonlocal most
+        sizes = [path.stat().st_size for path in staging.rglob("*.sqlite3")]
+        most = max(most, len([size for size in sizes if size]))
+
+    options = BackupOptions(
+        to=(str(tmp_path / "to"),),
+        rclone=Rclone(find_rclone(None)),
+        state=tmp_path / "state",
+        host="web1",
+        keeper_version="0.1.0",
+        clock=lambda: NOW,
+        staging=staging,
+    )
+    result = back_up(jobs, options, look)
+
+    assert [one.outcome for one in result.databases] == ["shipped"] * 5
+    assert 1 <= most <= 2

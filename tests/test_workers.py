@@ -1,0 +1,125 @@
+"""Several things at once, told in order and ended by a signal."""
+
+import threading
+import time
+from concurrent.futures import Future
+
+import pytest
+
+from sqlitekeeper.errors import RunInterruptedError
+from sqlitekeeper.events import Event, Listener, Note, Tick
+from sqlitekeeper.workers import crew, in_order, stop_if_asked
+
+
+def test_results_and_notes_come_in_the_order_of_the_items() -> None:
+    """Also when the first item is done last."""
+    second_done = threading.Event()
+    heard: list[Event] = []
+
+    def work(item: int, listen: Listener) -> int:
+        if item == 1:
+            assert second_done.wait(30)
+        listen(Note(str(item), "done"))
+        if item == 2:
+            second_done.set()
+        return item * 10
+
+    assert in_order([1, 2], work, 2, heard.append) == [10, 20]
+    assert [one.subject for one in heard] == ["1", "2"]
+
+
+def test_the_item_whose_turn_it_is_is_heard_at_once() -> None:
+    """A log that only came in the end would be no help."""
+    heard = threading.Event()
+
+    def work(item: int, listen: Listener) -> None:
+        listen(Note("", "begun"))
+        assert heard.wait(30)
+
+    in_order([1], work, 1, lambda event: heard.set())
+
+
+def test_ticks_do_not_wait() -> None:
+    """Progress is about now."""
+    ticked = threading.Event()
+
+    def work(item: int, listen: Listener) -> None:
+        if item == 1:
+            assert ticked.wait(30)
+        else:
+            listen(Tick("", "check", 1, 2))
+
+    in_order([1, 2], work, 2, lambda event: ticked.set())
+
+
+def test_no_more_than_the_given_number_work_at_once() -> None:
+    """--jobs is a promise."""
+    working, most, lock = 0, 0, threading.Lock()
+
+    def work(item: int, listen: Listener) -> None:
+        nonlocal working, most
+        with lock:
+            working += 1
+            most = max(most, working)
+        time.sleep(0.001)
+        with lock:
+            working -= 1
+
+    in_order(range(20), work, 3, lambda event: None)
+
+    assert most <= 3
+
+
+def test_exception_ends_the_others() -> None:
+    """Nobody goes on after an interruption."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(item: int, listen: Listener) -> None:
+        if item == 1:
+            assert begun.wait(30)
+            raise RunInterruptedError("ended by SIGTERM")
+        begun.set()
+        try:
+            while True:
+                stop_if_asked()
+                time.sleep(0.001)
+        except RunInterruptedError:
+            ended.set()
+            raise
+
+    with pytest.raises(RunInterruptedError, match="SIGTERM"):
+        in_order([1, 2], work, 2, lambda event: None)
+
+    assert ended.is_set()
+
+
+def test_crew_within_a_crew_hears_the_outer_ending() -> None:
+    """The check of a snapshot belongs to the run."""
+    inside = threading.Event()
+
+    def inner() -> None:
+        inside.set()
+        while True:
+            stop_if_asked()
+            time.sleep(0.001)
+
+    def outer() -> None:
+        with crew(1) as workers:
+            workers.submit(inner).result()
+
+    def interrupted() -> None:
+        with crew(1) as workers:
+            futures.append(workers.submit(outer))
+            assert inside.wait(30)
+            raise KeyboardInterrupt
+
+    futures: list[Future[None]] = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert isinstance(futures[0].exception(), RunInterruptedError)
+
+
+def test_outside_of_a_crew_nobody_asks() -> None:
+    """The main thread hears signals itself."""
+    stop_if_asked()
