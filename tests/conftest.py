@@ -341,6 +341,15 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
+def has_open(pid: int, part: str) -> bool:
+    """Whether a process has a file open whose path has this in it."""
+    try:
+        links = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:
+        return False
+    return any(part in link for link in links)
+
+
 @dataclass(frozen=True)
 class S3:
     """A real S3 endpoint: `to` is a bucket for rclone, `folder` holds its objects as files."""

@@ -21,7 +21,7 @@ from sqlitekeeper.cli.outputs import (
     prometheus_option,
     refuse_rehearsal,
 )
-from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
+from sqlitekeeper.cli.session import Session, common_options, database_arguments, each, jobs_option
 from sqlitekeeper.config import (
     Config,
     Database,
@@ -75,6 +75,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     metavar="SECONDS",
     help="Wait this long for another keeper run.",
 )
+@jobs_option
 @prometheus_option
 @common_options
 def command(
@@ -85,6 +86,7 @@ def command(
     force: bool,
     accept_loss: tuple[str, ...],
     lock_wait: float,
+    jobs: int,
     prometheus: Path | None,
 ) -> int:
     """Back up each database, and say where it is now."""
@@ -115,6 +117,7 @@ def command(
             policy=retention_policy(config) if config.backup.prune else None,
             loss_alarm=config.backup.loss_alarm,
             accept_loss=frozenset(accept_loss),
+            jobs=jobs,
         )
         run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
     paths = (r.path for r in run.databases if r.outcome in ("shipped", "unchanged"))

@@ -10,12 +10,18 @@ import click
 
 from sqlitekeeper.cli.memory import recalled, remember
 from sqlitekeeper.cli.outputs import Extra, finish_and_write, metrics_file, prometheus_option
-from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
+from sqlitekeeper.cli.session import (
+    Session,
+    common_options,
+    database_arguments,
+    each_at_once,
+    jobs_option,
+)
 from sqlitekeeper.config import Config, Database, parse_duration, select_databases
 from sqlitekeeper.config.settings import COMMAND_LINE
 from sqlitekeeper.database.files import free_bytes, sidecar
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.events import Note
+from sqlitekeeper.events import Listener, Note
 from sqlitekeeper.output.prometheus import report_metrics
 from sqlitekeeper.output.report import show_report
 from sqlitekeeper.state.report import (
@@ -83,6 +89,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     metavar="FILE",
     help="Also write a page with charts: one file that needs no network. Private (0600).",
 )
+@jobs_option
 @prometheus_option
 @common_options
 def command(
@@ -92,6 +99,7 @@ def command(
     since: float,
     sort: Sort,
     html: Path | None,
+    jobs: int,
     prometheus: Path | None,
 ) -> int:
     """Measure each database, and show it with what is remembered."""
@@ -106,8 +114,8 @@ def command(
     )
     subjects: dict[Path, Subject] = {}
 
-    def work(database: Database) -> ReportEntry:
-        subject = _subject(session, database, earlier or {}, tables)
+    def work(database: Database, listen: Listener) -> ReportEntry:
+        subject = _subject(listen, database, earlier or {}, tables)
         subjects[database.path] = subject
         return ReportEntry(database.name, database.path, "done")
 
@@ -121,7 +129,7 @@ def command(
             exit_code=code,
         )
 
-    found = each(databases, work, otherwise)
+    found = each_at_once(databases, work, otherwise, session, jobs)
     now = datetime.now(UTC)
     if earlier is not None:
         measured = [(path, subject.found) for path, subject in subjects.items()]
@@ -136,7 +144,7 @@ def command(
 
 
 def _subject(
-    session: Session,
+    listen: Listener,
     database: Database,
     earlier: dict[Path, tuple[HistoryPoint, ...]],
     tables: bool,
@@ -151,8 +159,8 @@ def _subject(
     if tables:
         from sqlitekeeper.database.tables import table_spaces
 
-        session.listen(Note(database.name, "reading the whole file for --tables"))
-        spaces = table_spaces(database.path, name=database.name, listen=session.listen)
+        listen(Note(database.name, "reading the whole file for --tables"))
+        spaces = table_spaces(database.path, name=database.name, listen=listen)
     return Subject(
         name=database.name,
         path=database.path,

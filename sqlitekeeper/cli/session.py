@@ -12,9 +12,10 @@ import click
 from sqlitekeeper.cli.exit_status import combined
 from sqlitekeeper.config import Config, Database, read_config
 from sqlitekeeper.errors import KeeperError, as_keeper_error
-from sqlitekeeper.events import Event
+from sqlitekeeper.events import Event, Listener
 from sqlitekeeper.output.json_text import print_results
 from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.workers import in_order
 
 
 class Result(Protocol):
@@ -88,17 +89,37 @@ def each(
     `otherwise` makes the result of a database that could not be worked on, from
     an outcome ("failed" or "skipped"), a reason and an exit status.
     """
-    results = []
-    for database in databases:
-        try:
-            if must_exist and (absent := absence(database)):
-                results.append(otherwise(database, "skipped", absent, 0))
-            else:
-                results.append(work(database))
-        except (KeeperError, OSError) as error:
-            trouble = as_keeper_error(error)
-            results.append(otherwise(database, "failed", trouble.full_text, trouble.exit_code))
-    return results
+    return [_attempt(database, work, otherwise, must_exist) for database in databases]
+
+
+def each_at_once(
+    databases: Sequence[Database],
+    work: Callable[[Database, Listener], AnyResult],
+    otherwise: Callable[[Database, str, str, int], AnyResult],
+    session: Session,
+    jobs: int,
+) -> list[AnyResult]:
+    """As `each`, with `jobs` databases at once; what `work` says comes in their order."""
+
+    def attempt(database: Database, listen: Listener) -> AnyResult:
+        return _attempt(database, lambda one: work(one, listen), otherwise, must_exist=True)
+
+    return in_order(databases, attempt, jobs, session.listen)
+
+
+def _attempt(
+    database: Database,
+    work: Callable[[Database], AnyResult],
+    otherwise: Callable[[Database, str, str, int], AnyResult],
+    must_exist: bool,
+) -> AnyResult:
+    try:
+        if must_exist and (absent := absence(database)):
+            return otherwise(database, "skipped", absent, 0)
+        return work(database)
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        return otherwise(database, "failed", trouble.full_text, trouble.exit_code)
 
 
 def absence(database: Database) -> str | None:
@@ -167,3 +188,15 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def database_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command its `[DATABASE]...` argument."""
     return click.argument("names", nargs=-1, metavar="[DATABASE]...")(function)
+
+
+def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option that says how many databases it works on at once."""
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="Work on this many databases at once.  [default: one for each core]",
+    )(function)

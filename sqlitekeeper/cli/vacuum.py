@@ -12,11 +12,18 @@ from sqlitekeeper.cli.outputs import (
     prometheus_option,
     refuse_rehearsal,
 )
-from sqlitekeeper.cli.session import Session, common_options, database_arguments, each
+from sqlitekeeper.cli.session import (
+    Session,
+    common_options,
+    database_arguments,
+    each_at_once,
+    jobs_option,
+)
 from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.files import read_only_reason
 from sqlitekeeper.database.vacuum import VacuumOptions, VacuumResult, vacuum
 from sqlitekeeper.errors import BusyError, LockedError
+from sqlitekeeper.events import Listener
 from sqlitekeeper.output.lines import show_vacuum
 from sqlitekeeper.output.prometheus import vacuum_metrics
 from sqlitekeeper.state.locks import database_lock
@@ -55,6 +62,7 @@ are skipped with a word.
 @click.option("--no-checkpoint", is_flag=True, help="Leave the WAL as it is.")
 @click.option("--optimize", is_flag=True, help="Also run PRAGMA optimize.")
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, change nothing.")
+@jobs_option
 @prometheus_option
 @common_options
 def command(
@@ -68,6 +76,7 @@ def command(
     no_checkpoint: bool,
     optimize: bool,
     dry_run: bool,
+    jobs: int,
     prometheus: Path | None,
 ) -> int:
     """Vacuum each database, and remember its size."""
@@ -86,10 +95,10 @@ def command(
         dry_run=dry_run,
     )
 
-    def work(database: Database) -> VacuumResult:
+    def work(database: Database, listen: Listener) -> VacuumResult:
         try:
             with database_lock(config.state, database.path):
-                return vacuum(database.path, options, name=database.name, listen=session.listen)
+                return vacuum(database.path, options, name=database.name, listen=listen)
         except LockedError as error:
             return VacuumResult(database.name, database.path, "skipped", error.message)
         except BusyError as error:
@@ -108,7 +117,7 @@ def command(
             exit_code=code,
         )
 
-    results = each(select_databases(config, names), work, otherwise)
+    results = each_at_once(select_databases(config, names), work, otherwise, session, jobs)
     if not dry_run:
         remember(session, config.state, measured(_measurable(results)))
     extras = metrics_file(prometheus, vacuum_metrics, results)

@@ -30,6 +30,7 @@ from sqlitekeeper.database.holders import wal_readers
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.workers import stop_if_asked
 
 FIRST_BATCH_PAGES = 64
 # Below this a commit costs the same however few the pages: fewer would only mean more commits.
@@ -179,6 +180,7 @@ def _run(
     deadline = began + options.budget_seconds if options.budget_seconds is not None else None
     batch = FIRST_BATCH_PAGES
     while freed < target and (deadline is None or time.monotonic() < deadline):
+        stop_if_asked()
         try:
             took = _free_batch(connection, min(batch, target - freed), max_lock, locks)
         except apsw.BusyError:

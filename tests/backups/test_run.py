@@ -31,6 +31,7 @@ from tests.conftest import (
     StartKeeper,
     WrapRclone,
     count_rows,
+    has_open,
     is_running,
     wait_until,
 )
@@ -589,15 +590,6 @@ def test_second_run_waits_for_the_lock(
         wait_until(lambda: has_open(running.process.pid, "/locks/"))
 
     assert running.end().status == 0
-
-
-def has_open(pid: int, part: str) -> bool:
-    """Whether a process has a file open whose path has this in it."""
-    try:
-        links = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
-    except OSError:
-        return False
-    return any(part in link for link in links)
 
 
 def test_second_run_gives_up_in_the_end(

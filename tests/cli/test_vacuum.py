@@ -1,6 +1,7 @@
 """`keeper vacuum`."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,12 @@ from tests.conftest import (
     MakeDatabase,
     Mount,
     OtherUser,
+    StartKeeper,
     contents,
+    has_open,
     needs_root,
     pragma,
+    wait_until,
 )
 
 Beside = Callable[[str, Path], Companion]
@@ -417,3 +421,34 @@ def test_file_of_another_user_is_a_failure_not_a_skip(
     assert run.status == 1
     assert "belongs to root, and this user may not write it" in run.err
     assert "sudo -u root" in run.err
+
+
+def test_several_databases_at_once_are_told_in_order(
+    keeper: Keeper, make_database: MakeDatabase
+) -> None:
+    """With --jobs, log and result are what they would be without."""
+    paths = [make_database(f"db{n}.sqlite3", rows=900, deleted=600 + 20 * n) for n in range(6)]
+
+    run = keeper("vacuum", "-v", "--json", "--jobs", "3", *paths)
+
+    assert [entry["name"] for entry in run.json["databases"]] == [path.stem for path in paths]
+    said = [line.split()[1].rstrip(":") for line in run.err.splitlines() if " freed " in line]
+    assert said == sorted(said)
+    assert len(set(said)) == len(paths)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_all_that_work_at_once(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    beside: Callable[[str, Path], Companion],
+    number: int,
+) -> None:
+    """Also those that wait for a lock of the application."""
+    paths = [make_database(f"db{n}.sqlite3", rows=900, deleted=600) for n in range(2)]
+    for path in paths:
+        beside("lock", path)
+    running = start_keeper("vacuum", "--jobs", "2", *paths)
+    wait_until(lambda: all(has_open(running.process.pid, str(path)) for path in paths))
+
+    assert running.end(number).status == 130
