@@ -1,0 +1,74 @@
+"""The command line of the benchmarks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tests.benchmarks import whole
+from tests.benchmarks.bench import Bench, new_bench
+from tests.benchmarks.machine import machine_facts
+from tests.benchmarks.report import Report, show, write_json
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def benchmarks() -> None:
+    """Measure keeper beside what else one would use, side by side in one run.
+
+    Each benchmark makes its own databases in a private folder, runs keeper and its
+    peers in turn, prints a table in Markdown, and leaves nothing behind.
+    """
+
+
+def _measured(
+    measures: Callable[[Bench], list[Report]], folder: Path | None, json_file: Path | None
+) -> None:
+    with new_bench(folder) as bench:
+        machine = machine_facts(bench.folder)
+        reports = measures(bench)
+    for report in reports:
+        show(report, machine)
+    if json_file:
+        write_json(json_file, reports, machine)
+
+
+def _common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that all benchmarks share."""
+    for option in (
+        click.option(
+            "--json", "json_file", type=click.Path(path_type=Path), help="Write a JSON file too."
+        ),
+        click.option(
+            "--folder",
+            type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Work in a private folder below this one.  [default: that for temporary files]",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+_rounds = click.option(
+    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often."
+)
+
+
+@benchmarks.command("whole")
+@click.option("--count", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--size", type=click.IntRange(min=1), default=200, show_default=True, help="In MiB.")
+@_rounds
+@_common
+def whole_command(
+    count: int, size: int, rounds: int, folder: Path | None, json_file: Path | None
+) -> None:
+    """A first backup, against the shell script, cp, and Litestream."""
+    _measured(
+        lambda bench: [whole.measure(bench, count=count, size=size, rounds=rounds)],
+        folder,
+        json_file,
+    )
+
+
+if __name__ == "__main__":
+    benchmarks(prog_name="python -m tests.benchmarks")

@@ -1,0 +1,54 @@
+"""Litestream, used once: the first whole copy of some databases, then told to end."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.benchmarks.bench import Bench, Destination
+from tests.benchmarks.peers import find_litestream
+from tests.benchmarks.processes import Cost, run
+
+# What versions before `-once` write into their log for each database.
+WRITTEN = "snapshot written"
+
+
+def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
+    """Replicate copies of some databases, as Litestream leaves tables of its own in them."""
+    program = find_litestream().path
+    assert program
+    copies = bench.folder / "litestream"
+    shutil.copytree(databases, copies)
+    paths = sorted(copies.glob("*.sqlite3"))
+    config = bench.folder / "litestream.yml"
+    # JSON is YAML.
+    config.write_text(json.dumps({"dbs": [_database(bench, path, to) for path in paths]}))
+    said = subprocess.run([program, "replicate", "-h"], capture_output=True, text=True)
+    once = "-once" in said.stdout + said.stderr
+    try:
+        return run(
+            [program, "replicate", *(["-once"] if once else []), "-config", config],
+            bench.environment,
+            bench.folder,
+            enough=None if once else lambda text: text.count(WRITTEN) >= len(paths),
+        )
+    finally:
+        bench.drop("litestream")
+
+
+def _database(bench: Bench, path: Path, to: Destination) -> dict[str, object]:
+    if to.target == "local":
+        replica: dict[str, object] = {"type": "file", "path": str(to.folder / path.stem)}
+    else:
+        settings = bench.s3.environment
+        replica = {
+            "type": "s3",
+            "bucket": bench.s3.folder.name,
+            "path": f"{to.name}/{path.stem}",
+            "endpoint": settings["RCLONE_CONFIG_LAB_ENDPOINT"],
+            "region": settings["RCLONE_CONFIG_LAB_REGION"],
+            "access-key-id": settings["RCLONE_CONFIG_LAB_ACCESS_KEY_ID"],
+            "secret-access-key": settings["RCLONE_CONFIG_LAB_SECRET_ACCESS_KEY"],
+            "force-path-style": True,
+        }
+    return {"path": str(path), "replicas": [replica]}
