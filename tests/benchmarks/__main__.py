@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import whole
+from tests.benchmarks import startup, unchanged, whole
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -54,20 +54,52 @@ _rounds = click.option(
 )
 
 
+_count = click.option(
+    "--count", type=click.IntRange(min=1), default=3, show_default=True, help="Databases."
+)
+_size = click.option(
+    "--size", type=click.IntRange(min=1), default=200, show_default=True, help="MiB of each."
+)
+
+
 @benchmarks.command("whole")
-@click.option("--count", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--size", type=click.IntRange(min=1), default=200, show_default=True, help="In MiB.")
+@_count
+@_size
 @_rounds
 @_common
 def whole_command(
     count: int, size: int, rounds: int, folder: Path | None, json_file: Path | None
 ) -> None:
-    """A first backup, against the shell script, cp, and Litestream."""
-    _measured(
-        lambda bench: [whole.measure(bench, count=count, size=size, rounds=rounds)],
-        folder,
-        json_file,
-    )
+    """A first backup, against the shell script, cp and Litestream."""
+
+    def measure(bench: Bench) -> list[Report]:
+        return [whole.measure(bench, count=count, size=size, rounds=rounds)]
+
+    _measured(measure, folder, json_file)
+
+
+@benchmarks.command("unchanged")
+@_count
+@_size
+@_rounds
+@_common
+def unchanged_command(
+    count: int, size: int, rounds: int, folder: Path | None, json_file: Path | None
+) -> None:
+    """A day on which nothing has changed, against the shell script."""
+
+    def measure(bench: Bench) -> list[Report]:
+        return [unchanged.measure(bench, count=count, size=size, rounds=rounds)]
+
+    _measured(measure, folder, json_file)
+
+
+@benchmarks.command("startup")
+@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@_common
+def startup_command(rounds: int, folder: Path | None, json_file: Path | None) -> None:
+    """Starting keeper, against starting Python."""
+    _measured(lambda bench: [startup.measure(bench, rounds=rounds)], folder, json_file)
 
 
 if __name__ == "__main__":

@@ -77,8 +77,18 @@ class Bench:
     def drop(self, *names: str) -> None:
         """Remove folders of this bench, and of the bucket."""
         for name in names:
-            shutil.rmtree(self.folder / name, ignore_errors=True)
-            shutil.rmtree(self.s3.folder / name, ignore_errors=True)
+            for path in (self.folder / name, self.s3.folder / name):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all that a benchmark has made, here and in the bucket."""
+        kept = {"home", "s3", "s3.log"}
+        self.drop(*(path.name for path in self.folder.iterdir() if path.name not in kept))
+        self.drop(*(path.name for path in self.s3.folder.iterdir()))
+        self.notes.clear()
 
 
 @dataclass(frozen=True)
@@ -154,5 +164,5 @@ def new_bench(parent: Path | None) -> Iterator[Bench]:
             # Whatever is compiled or looked up once only is not measured.
             make_databases(folder / "first", 1, MEBIBYTE)
             new_keeper(bench, "keeper", folder / "first", folder / "destination").run("backup")
-            bench.drop("first", "destination", "keeper")
+            bench.clear()
             yield bench

@@ -48,7 +48,6 @@ def measure(bench: Bench, *, count: int, size: int, rounds: int) -> Report:
                 to = bench.destination(target)
                 costs.setdefault((target, name), []).append(peers[name](to))
                 bench.drop(to.name, "snapshots", "keeper")
-    bench.drop("databases")
     options = {"--count": count, "--size": size, "--rounds": rounds}
     return _report(bench, costs, options, largest, total)
 
