@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import startup, unchanged, whole
+from tests.benchmarks import startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -90,6 +90,52 @@ def unchanged_command(
 
     def measure(bench: Bench) -> list[Report]:
         return [unchanged.measure(bench, count=count, size=size, rounds=rounds)]
+
+    _measured(measure, folder, json_file)
+
+
+@benchmarks.command("writers")
+@_size
+@click.option(
+    *("--free-mb", "free"),
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="MiB of free pages.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="How long nothing is done, to compare with.",
+)
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=1),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which an action is ended.",
+)
+@_rounds
+@_common
+def writers_command(
+    size: int,
+    free: int,
+    seconds: float,
+    limit: float,
+    rounds: int,
+    folder: Path | None,
+    json_file: Path | None,
+) -> None:
+    """What writers notice, against VACUUM, .backup, sqlite3_rsync and the like."""
+
+    def measure(bench: Bench) -> list[Report]:
+        return [
+            writers.measure(
+                bench, size=size, free=free, seconds=seconds, limit=limit, rounds=rounds
+            )
+        ]
 
     _measured(measure, folder, json_file)
 

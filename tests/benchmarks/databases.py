@@ -82,6 +82,29 @@ def _rows(source: random.Random) -> Iterator[tuple[tuple[int, str, int, str, str
         yield article, source.randbytes(source.randrange(500, 2500))
 
 
+def free_pages(path: Path, wanted_bytes: int) -> None:
+    """Delete the oldest rows until there are free pages of so many bytes, as retention does.
+
+    They lie at the front of the file, so that giving them back takes moving what
+    is at its end.
+    """
+    connection = apsw.Connection(str(path))
+    size = connection.pragma("page_size")
+    assert isinstance(size, int)
+    rows = connection.execute("SELECT max(id) FROM articles").get
+    assert isinstance(rows, int)
+    for last in range(0, rows, max(1, rows // 100)):
+        free = connection.pragma("freelist_count")
+        assert isinstance(free, int)
+        if free * size >= wanted_bytes:
+            break
+        with connection:
+            connection.execute("DELETE FROM articles WHERE id <= ?", (last,))
+            connection.execute("DELETE FROM pictures WHERE id <= ?", (last,))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+
+
 def make_databases(folder: Path, count: int, size_bytes: int) -> list[Path]:
     """`count` databases in a folder of their own, each with content of its own."""
     folder.mkdir(parents=True)

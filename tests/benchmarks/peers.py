@@ -5,6 +5,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from apsw import sqlite_extra
+
 from sqlitekeeper.backups import rclone_program
 
 # What one writes into a cron job: two lines that do the work, and those that a shell needs.
@@ -41,6 +43,13 @@ def find_sqlite3() -> Program:
 def find_rclone() -> Program:
     """The rclone that keeper uses, for all peers."""
     return Program("rclone", rclone_program.find_rclone(None), "")
+
+
+def find_rsync() -> Program:
+    """SQLite's own tool to copy a database that is in use, which apsw brings along."""
+    there = sqlite_extra.has("sqlite3_rsync")
+    path = str(sqlite_extra.path("sqlite3_rsync")) if there else None
+    return Program("sqlite3_rsync", path, "sqlite3_rsync: not in this installation of apsw")
 
 
 def find_litestream() -> Program:

@@ -35,6 +35,7 @@ class Cost:
     rclone_processes: int
     most_descriptors: int
     most_staged_bytes: int
+    status: int
     output: str
 
     def figures(self) -> dict[str, float]:
@@ -198,5 +199,6 @@ def run(
         rclone_processes=len(seen.rclones),
         most_descriptors=seen.descriptors,
         most_staged_bytes=seen.staged,
+        status=process.returncode,
         output=said,
     )

@@ -1,0 +1,265 @@
+"""What a writer notices: its slowest commits while keeper or something else works beside it."""
+
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from shutil import copyfile
+from statistics import median, quantiles
+from typing import Any
+
+import click
+
+from tests.benchmarks.bench import MEBIBYTE, Bench, new_keeper
+from tests.benchmarks.databases import free_pages, make_database
+from tests.benchmarks.peers import Program, find_rsync, find_sqlite3
+from tests.benchmarks.processes import Cost, run
+from tests.benchmarks.report import Report, Table
+from tests.benchmarks.rounds import Ratio, ratio, spread
+from tests.benchmarks.writer import writing
+
+NAME = "writers"
+NOTHING = "nothing"
+NOT_FINISHED = 124  # of coreutils' timeout
+LOCKED = (1, 5)  # of keeper and of SQLite's shell
+SAMPLE_SECONDS = 0.005
+NOTES = """
+each row: a fresh copy of the database, one writer on it, and the action beside it; counted are \
+the commits that were under way during the action, and for "nothing" those of --seconds
+the writer: BEGIN IMMEDIATE, one row, COMMIT; WAL, synchronous normal, SQLite's own automatic \
+checkpoints; it tries again every millisecond while the database is locked, since SQLite's own \
+busy timeout sleeps for up to 100 ms and would add that to each wait
+p99 and longest: from before BEGIN to after COMMIT; medians of rounds (least to most)
+not finished: ended after --limit seconds; busy: gave up because others held the database
+reader open: another process is inside a read transaction all the time
+"""
+WRITERS = {"full speed": 0, "200 a second": 200}
+# Which of keeper's works does what the others do.
+INSTEAD = {
+    "keeper backup": ("sqlite3 .backup", "sqlite3_rsync"),
+    "keeper vacuum --all": ("sqlite3 VACUUM", "sqlite3 incremental_vacuum, all"),
+    "keeper TRUNCATE, reader open": ("sqlite3 TRUNCATE for 5 s, reader open",),
+}
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something to do beside a writer: a command line, and whether a reader is there too."""
+
+    command: Sequence[str | Path]
+    program: Program | None = None
+    reader: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a writer noticed of one action; times in seconds."""
+
+    outcome: str
+    seconds: float
+    commits: int
+    p99_seconds: float
+    longest_seconds: float
+    largest_wal_bytes: int
+
+
+def measure(
+    bench: Bench, *, size: int, free: int, seconds: float, limit: float, rounds: int
+) -> Report:
+    """Do each action beside each writer, on `size` MiB of data with `free` MiB of free pages."""
+    bench.tell(f"{NAME}: making a database of {size} MiB with {free} MiB of free pages")
+    original = bench.folder / "original.sqlite3"
+    make_database(original, (size + free) * MEBIBYTE)
+    free_pages(original, free * MEBIBYTE)
+    seen: dict[tuple[str, str], list[Seen]] = {}
+    for number in range(rounds):
+        for kind, per_second in WRITERS.items():
+            names = list(_actions(bench, original, limit))
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                bench.tell(f"{NAME}: round {number + 1} of {rounds}: {kind}: {name}")
+                database = bench.fresh("writers") / "app.sqlite3"
+                copyfile(original, database)
+                action = _actions(bench, database, limit)[name]
+                one = _beside(bench, database, action, per_second, seconds)
+                seen.setdefault((kind, name), []).append(one)
+    options = {
+        "--size": size,
+        "--free-mb": free,
+        "--seconds": seconds,
+        "--limit": limit,
+        "--rounds": rounds,
+    }
+    return _report(seen, options, [*NOTES.strip().splitlines(), *bench.notes])
+
+
+def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
+    """All that is done beside a writer, by name; without the programs that are not there."""
+    folder = database.parent
+    keeper = new_keeper(bench, "keeper", folder, folder / "destination")
+    sqlite3, rsync = find_sqlite3(), find_rsync()
+    bounded = ["timeout", "--kill-after=5", str(limit)]
+
+    def by_keeper(*arguments: str, reader: bool = False) -> Action:
+        return Action([*bounded, *keeper.command(*arguments)], reader=reader)
+
+    def by_shell(sql: str, *, wait_ms: int, reader: bool = False) -> Action:
+        wait = ["-cmd", f".timeout {wait_ms}"]
+        command: list[str | Path] = [*bounded, sqlite3.path or "", *wait, database, sql]
+        return Action(command, sqlite3, reader)
+
+    patient = int(limit * 1000)
+    actions = {
+        NOTHING: Action([]),
+        "keeper backup": by_keeper("backup", "--quiet"),
+        "keeper vacuum": by_keeper("vacuum", "--quiet"),
+        "keeper vacuum --all": by_keeper("vacuum", "--all", "--quiet"),
+        "keeper TRUNCATE, reader open": by_keeper(
+            *["vacuum", "--keep-free-pages", "1000000000", "--quiet"], reader=True
+        ),
+        "sqlite3 VACUUM": by_shell("VACUUM", wait_ms=patient),
+        "sqlite3 incremental_vacuum, all": by_shell("PRAGMA incremental_vacuum", wait_ms=patient),
+        "sqlite3 TRUNCATE for 5 s, reader open": by_shell(
+            "PRAGMA wal_checkpoint(TRUNCATE)", wait_ms=5000, reader=True
+        ),
+        "sqlite3 .backup": by_shell(f".backup '{folder}/copy.db'", wait_ms=patient),
+        "sqlite3_rsync": Action([*bounded, rsync.path or "", database, folder / "copy.db"], rsync),
+    }
+    return {
+        name: action
+        for name, action in actions.items()
+        if action.program is None or bench.has(action.program)
+    }
+
+
+def _beside(bench: Bench, database: Path, action: Action, per_second: int, seconds: float) -> Seen:
+    keeper_environment = bench.environment | {
+        "KEEPER_CONFIG": str(bench.folder / "keeper" / "keeper.toml"),
+        "KEEPER_STATE": str(bench.folder / "keeper" / "state"),
+    }
+    outcome = "done"
+    with (
+        writing(database, per_second, bench.environment) as writer,
+        _reading(database, bench.environment) if action.reader else nullcontext(),
+        _wal_watch(database) as wal,
+    ):
+        began = time.monotonic()
+        if action.command:
+            cost = run(
+                action.command,
+                keeper_environment,
+                database.parent,
+                watch=False,
+                allowed=(0, NOT_FINISHED, *LOCKED),
+            )
+            outcome = _outcome(cost)
+        else:
+            time.sleep(seconds)
+        ended = time.monotonic()
+        commits = writer.end()
+    latencies = commits.during(began, ended)
+    return Seen(
+        outcome,
+        ended - began,
+        len(latencies),
+        quantiles(latencies, n=100, method="inclusive")[98] if len(latencies) > 1 else latencies[0],
+        max(latencies),
+        max(wal),
+    )
+
+
+def _outcome(cost: Cost) -> str:
+    if cost.status == NOT_FINISHED:
+        return "not finished"
+    # PRAGMA wal_checkpoint says whether it was held up in the first of three columns.
+    if cost.status in LOCKED or re.fullmatch(r"1\|-?\d+\|-?\d+\n", cost.output):
+        if not re.search("locked|busy|1\\|", cost.output):
+            raise click.ClickException(cost.output)
+        return "busy"
+    return "done"
+
+
+@contextmanager
+def _reading(database: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """A process that is inside a read transaction."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.processes", "read", database],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", "the reader did not start"
+        yield
+    finally:
+        process.communicate()
+
+
+@contextmanager
+def _wal_watch(database: Path) -> Iterator[list[int]]:
+    """The sizes that the WAL has while this lasts."""
+    sizes = [0]
+    ended = threading.Event()
+    wal = database.with_name(f"{database.name}-wal")
+
+    def look() -> None:
+        while not ended.wait(SAMPLE_SECONDS):
+            if wal.exists():
+                sizes.append(wal.stat().st_size)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _report(
+    seen: dict[tuple[str, str], list[Seen]], options: dict[str, Any], notes: Sequence[str]
+) -> Report:
+    rows = []
+    ratios: dict[str, Ratio] = {}
+
+    def compare(kind: str, name: str, other: str) -> None:
+        if (kind, other) in seen:
+            ours = [one.longest_seconds for one in seen[kind, name]]
+            theirs = [one.longest_seconds for one in seen[kind, other]]
+            ratios[f"{kind}: longest commit: {name} / {other}"] = ratio(ours, theirs)
+
+    for (kind, name), runs in seen.items():
+        if name.startswith("keeper"):
+            compare(kind, name, NOTHING)
+        for other in INSTEAD.get(name, ()):
+            compare(kind, name, other)
+        rows.append(
+            (
+                f"{kind}: {name}",
+                ", ".join(dict.fromkeys(one.outcome for one in runs)),
+                f"{median(one.seconds for one in runs):.1f}",
+                f"{median(one.commits for one in runs):.0f}",
+                spread([1000 * one.p99_seconds for one in runs], 1),
+                spread([1000 * one.longest_seconds for one in runs], 1),
+                f"{max(one.largest_wal_bytes for one in runs) / MEBIBYTE:.1f}",
+            )
+        )
+    columns = ("", "outcome", "seconds", "commits", "p99 ms", "longest ms", "largest WAL MiB")
+    title = f"Commits beside it, {options['--size']} MiB and {options['--free-mb']} MiB free"
+    against = [(name, str(value)) for name, value in ratios.items()]
+    figures = {
+        "runs": [
+            {"writer": kind, "action": name, "round": number} | asdict(one)
+            for (kind, name), runs in seen.items()
+            for number, one in enumerate(runs, 1)
+        ]
+    }
+    tables = [Table(title, columns, rows), Table("Ratios", ("", "ratio"), against)]
+    return Report(NAME, options, tables, ratios, figures, notes)
