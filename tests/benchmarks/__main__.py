@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import startup, unchanged, whole, writers
+from tests.benchmarks import many, startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -138,6 +138,27 @@ def writers_command(
         ]
 
     _measured(measure, folder, json_file)
+
+
+@benchmarks.command("many")
+@click.option(
+    "--count",
+    "counts",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1000,),
+    show_default=True,
+    help="Databases; several times for several numbers of them.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=1, show_default=True, help="How often."
+)
+@_common
+def many_command(
+    counts: tuple[int, ...], rounds: int, folder: Path | None, json_file: Path | None
+) -> None:
+    """Thousands of small databases, against the shell script."""
+    _measured(lambda bench: [many.measure(bench, counts=counts, rounds=rounds)], folder, json_file)
 
 
 @benchmarks.command("startup")

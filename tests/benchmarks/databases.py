@@ -113,7 +113,8 @@ def make_databases(folder: Path, count: int, size_bytes: int) -> list[Path]:
 
 
 def change(path: Path) -> None:
-    """Commit a row, as an application does in the course of a day."""
+    """Commit a row, as an application does, and leave it in the WAL, as while one is running."""
     connection = apsw.Connection(str(path))
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.execute("UPDATE articles SET author = author + 1 WHERE id = 1").fetchall()
     connection.close()

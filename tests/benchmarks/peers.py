@@ -20,6 +20,14 @@ done
 "$RCLONE" sync "$2" "$3" $4
 """
 
+# What an hourly cron job would do.
+VACUUM = """\
+set -eu
+for database in "$1"/*.sqlite3; do
+    sqlite3 "$database" "PRAGMA incremental_vacuum(1000); PRAGMA wal_checkpoint(TRUNCATE)"
+done
+"""
+
 # The least that it takes to have the files twice, whatever is in them.
 COPY = 'set -eu\ncp "$1"/*.sqlite3 "$2" && sync "$2"/*\n'
 
@@ -66,3 +74,8 @@ def script(databases: Path, snapshots: Path, to: str, *options: str) -> list[str
 def copy(databases: Path, to: Path) -> list[str]:
     """`cp` of the files, and fsync of the copies."""
     return ["sh", "-c", COPY, "copy", str(databases), str(to)]
+
+
+def vacuum_script(databases: Path) -> list[str]:
+    """The hourly work on each database, by SQLite's shell."""
+    return ["sh", "-c", VACUUM, "vacuum", str(databases)]
