@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import many, startup, unchanged, whole, writers
+from tests.benchmarks import calls, many, startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -117,9 +117,11 @@ def unchanged_command(
     show_default=True,
     help="Seconds after which an action is ended.",
 )
+@click.option("--only", multiple=True, help="Only this action; several times for several.")
 @_rounds
 @_common
 def writers_command(
+    only: tuple[str, ...],
     size: int,
     free: int,
     seconds: float,
@@ -133,7 +135,13 @@ def writers_command(
     def measure(bench: Bench) -> list[Report]:
         return [
             writers.measure(
-                bench, size=size, free=free, seconds=seconds, limit=limit, rounds=rounds
+                bench,
+                size=size,
+                free=free,
+                seconds=seconds,
+                limit=limit,
+                rounds=rounds,
+                only=only,
             )
         ]
 
@@ -159,6 +167,54 @@ def many_command(
 ) -> None:
     """Thousands of small databases, against the shell script."""
     _measured(lambda bench: [many.measure(bench, counts=counts, rounds=rounds)], folder, json_file)
+
+
+@benchmarks.command("calls")
+@click.option(
+    "--count",
+    "counts",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(3, 1000),
+    show_default=True,
+    help="Databases; several times for several numbers of them.",
+)
+@click.option(
+    "--size", type=click.IntRange(min=1), default=1, show_default=True, help="MiB of each."
+)
+@click.option(
+    "--stored-gb",
+    type=click.FloatRange(min=0),
+    default=50.0,
+    show_default=True,
+    help="GB that all of keeper's snapshots take.",
+)
+@click.option(
+    "--database-gb",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    help="GB of all databases together.",
+)
+@_common
+def calls_command(
+    counts: tuple[int, ...],
+    size: int,
+    stored_gb: float,
+    database_gb: float,
+    folder: Path | None,
+    json_file: Path | None,
+) -> None:
+    """API calls by day and by provider, and what they cost, against the shell script."""
+
+    def measure(bench: Bench) -> list[Report]:
+        return [
+            calls.measure(
+                bench, counts=counts, size=size, stored_gb=stored_gb, database_gb=database_gb
+            )
+        ]
+
+    _measured(measure, folder, json_file)
 
 
 @benchmarks.command("startup")

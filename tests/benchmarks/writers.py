@@ -69,9 +69,19 @@ class Seen:
 
 
 def measure(
-    bench: Bench, *, size: int, free: int, seconds: float, limit: float, rounds: int
+    bench: Bench,
+    *,
+    size: int,
+    free: int,
+    seconds: float,
+    limit: float,
+    rounds: int,
+    only: Sequence[str] = (),
 ) -> Report:
-    """Do each action beside each writer, on `size` MiB of data with `free` MiB of free pages."""
+    """Do each action beside each writer, on `size` MiB of data with `free` MiB of free pages.
+
+    With `only`, nothing but the actions of these names, and nothing at all to compare with.
+    """
     bench.tell(f"{NAME}: making a database of {size} MiB with {free} MiB of free pages")
     original = bench.folder / "original.sqlite3"
     make_database(original, (size + free) * MEBIBYTE)
@@ -79,7 +89,11 @@ def measure(
     seen: dict[tuple[str, str], list[Seen]] = {}
     for number in range(rounds):
         for kind, per_second in WRITERS.items():
-            names = list(_actions(bench, original, limit))
+            names = [
+                name
+                for name in _actions(bench, original, limit)
+                if not only or name in {NOTHING, *only}
+            ]
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
                 bench.tell(f"{NAME}: round {number + 1} of {rounds}: {kind}: {name}")
