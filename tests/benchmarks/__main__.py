@@ -1,6 +1,7 @@
 """The command line of the benchmarks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,218 +12,143 @@ from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
 
+Measure = Callable[..., Report]
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# What README shows the figures of.
+README = (
+    partial(whole.measure, count=3, size=200, rounds=3),
+    partial(whole.measure, count=3, size=700, rounds=3),
+    partial(unchanged.measure, count=3, size=700, rounds=3),
+    partial(writers.measure, size=200, free=200, seconds=10.0, limit=60.0, rounds=3),
+    partial(many.measure, counts=(1000, 10_000), rounds=1),
+    partial(calls.measure, counts=(3, 1000), size=1, stored_gb=50.0, database_gb=2.0),
+    partial(startup.measure, rounds=20),
+)
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def benchmarks() -> None:
     """Measure keeper beside what else one would use, side by side in one run.
 
     Each benchmark makes its own databases in a private folder, runs keeper and its
-    peers in turn, prints a table in Markdown, and leaves nothing behind.
+    peers in turn, prints tables in Markdown, and leaves nothing behind.
     """
 
 
-def _measured(
-    measures: Callable[[Bench], list[Report]], folder: Path | None, json_file: Path | None
+def _run(
+    measures: Sequence[Callable[[Bench], Report]], folder: Path | None, json_file: Path | None
 ) -> None:
+    reports = []
     with new_bench(folder) as bench:
         machine = machine_facts(bench.folder)
-        reports = measures(bench)
-    for report in reports:
-        show(report, machine)
-    if json_file:
-        write_json(json_file, reports, machine)
+        for measure in measures:
+            report = measure(bench)
+            bench.clear()
+            show(report, machine)
+            reports.append(report)
+            # After each one: those that are done stay if a later one fails.
+            if json_file:
+                write_json(json_file, reports, machine)
 
 
-def _common(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that all benchmarks share."""
-    for option in (
-        click.option(
-            "--json", "json_file", type=click.Path(path_type=Path), help="Write a JSON file too."
-        ),
-        click.option(
-            "--folder",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Work in a private folder below this one.  [default: that for temporary files]",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-_rounds = click.option(
-    "--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="How often."
+_json = click.option(
+    *("--json", "json_file"), type=click.Path(path_type=Path), help="Write a JSON file too."
+)
+_folder = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Work in a private folder below this one.  [default: that for temporary files]",
 )
 
 
-_count = click.option(
-    "--count", type=click.IntRange(min=1), default=3, show_default=True, help="Databases."
+def _number(*names: str, default: float, least: float, text: str) -> Decorator:
+    kind = click.FloatRange if isinstance(default, float) else click.IntRange
+    return click.option(*names, type=kind(min=least), default=default, show_default=True, help=text)
+
+
+def _add(measure: Measure, name: str, text: str, *options: Decorator) -> None:
+    """Make a command of a benchmark; its options are the arguments of `measure`."""
+
+    def command(folder: Path | None, json_file: Path | None, **arguments: Any) -> None:
+        _run([partial(measure, **arguments)], folder, json_file)
+
+    for option in reversed([*options, _folder, _json]):
+        command = option(command)
+    benchmarks.command(name, help=text, short_help=text)(command)
+
+
+_size = _number("--size", default=200, least=1, text="MiB of each database.")
+_count = _number("--count", default=3, least=1, text="How many databases.")
+
+
+def _counts(*default: int) -> Decorator:
+    return click.option(
+        *("--count", "counts"),
+        type=click.IntRange(min=1),
+        multiple=True,
+        default=default,
+        show_default=True,
+        help="How many databases; several times for several figures.",
+    )
+
+
+def _rounds(default: int) -> Decorator:
+    return _number("--rounds", default=default, least=1, text="How often each is measured.")
+
+
+_add(
+    whole.measure,
+    whole.NAME,
+    "A first backup, beside the shell script, cp and Litestream.",
+    *(_count, _size, _rounds(3)),
 )
-_size = click.option(
-    "--size", type=click.IntRange(min=1), default=200, show_default=True, help="MiB of each."
+_add(
+    unchanged.measure,
+    unchanged.NAME,
+    "A day on which nothing has changed, beside the shell script.",
+    *(_count, _size, _rounds(3)),
+)
+_add(
+    writers.measure,
+    writers.NAME,
+    "What writers notice, beside VACUUM, .backup, sqlite3_rsync and the like.",
+    _size,
+    _number("--free-mb", "free", default=200, least=1, text="MiB of free pages."),
+    _number("--seconds", default=5.0, least=0.1, text="How long nothing is done, to compare."),
+    _number("--limit", default=60.0, least=1, text="Seconds after which an action is ended."),
+    _rounds(3),
+    click.option("--only", multiple=True, help="Only this action; several times for several."),
+)
+_add(
+    many.measure,
+    many.NAME,
+    "Thousands of small databases, beside the shell script.",
+    *(_counts(1000), _rounds(1)),
+)
+_add(
+    calls.measure,
+    calls.NAME,
+    "API calls by kind of day and by provider, and what they cost, beside the shell script.",
+    _counts(3, 1000),
+    _number("--size", default=1, least=1, text="MiB of each database."),
+    _number("--stored-gb", default=50.0, least=0, text="GB that all of keeper's snapshots take."),
+    _number("--database-gb", default=2.0, least=0, text="GB of all databases together."),
+)
+_add(
+    startup.measure,
+    startup.NAME,
+    "Starting keeper, beside starting Python.",
+    _rounds(20),
 )
 
 
-@benchmarks.command("whole")
-@_count
-@_size
-@_rounds
-@_common
-def whole_command(
-    count: int, size: int, rounds: int, folder: Path | None, json_file: Path | None
-) -> None:
-    """A first backup, against the shell script, cp and Litestream."""
-
-    def measure(bench: Bench) -> list[Report]:
-        return [whole.measure(bench, count=count, size=size, rounds=rounds)]
-
-    _measured(measure, folder, json_file)
-
-
-@benchmarks.command("unchanged")
-@_count
-@_size
-@_rounds
-@_common
-def unchanged_command(
-    count: int, size: int, rounds: int, folder: Path | None, json_file: Path | None
-) -> None:
-    """A day on which nothing has changed, against the shell script."""
-
-    def measure(bench: Bench) -> list[Report]:
-        return [unchanged.measure(bench, count=count, size=size, rounds=rounds)]
-
-    _measured(measure, folder, json_file)
-
-
-@benchmarks.command("writers")
-@_size
-@click.option(
-    *("--free-mb", "free"),
-    type=click.IntRange(min=1),
-    default=200,
-    show_default=True,
-    help="MiB of free pages.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0.1),
-    default=5.0,
-    show_default=True,
-    help="How long nothing is done, to compare with.",
-)
-@click.option(
-    "--limit",
-    type=click.FloatRange(min=1),
-    default=60.0,
-    show_default=True,
-    help="Seconds after which an action is ended.",
-)
-@click.option("--only", multiple=True, help="Only this action; several times for several.")
-@_rounds
-@_common
-def writers_command(
-    only: tuple[str, ...],
-    size: int,
-    free: int,
-    seconds: float,
-    limit: float,
-    rounds: int,
-    folder: Path | None,
-    json_file: Path | None,
-) -> None:
-    """What writers notice, against VACUUM, .backup, sqlite3_rsync and the like."""
-
-    def measure(bench: Bench) -> list[Report]:
-        return [
-            writers.measure(
-                bench,
-                size=size,
-                free=free,
-                seconds=seconds,
-                limit=limit,
-                rounds=rounds,
-                only=only,
-            )
-        ]
-
-    _measured(measure, folder, json_file)
-
-
-@benchmarks.command("many")
-@click.option(
-    "--count",
-    "counts",
-    type=click.IntRange(min=1),
-    multiple=True,
-    default=(1000,),
-    show_default=True,
-    help="Databases; several times for several numbers of them.",
-)
-@click.option(
-    "--rounds", type=click.IntRange(min=1), default=1, show_default=True, help="How often."
-)
-@_common
-def many_command(
-    counts: tuple[int, ...], rounds: int, folder: Path | None, json_file: Path | None
-) -> None:
-    """Thousands of small databases, against the shell script."""
-    _measured(lambda bench: [many.measure(bench, counts=counts, rounds=rounds)], folder, json_file)
-
-
-@benchmarks.command("calls")
-@click.option(
-    "--count",
-    "counts",
-    type=click.IntRange(min=1),
-    multiple=True,
-    default=(3, 1000),
-    show_default=True,
-    help="Databases; several times for several numbers of them.",
-)
-@click.option(
-    "--size", type=click.IntRange(min=1), default=1, show_default=True, help="MiB of each."
-)
-@click.option(
-    "--stored-gb",
-    type=click.FloatRange(min=0),
-    default=50.0,
-    show_default=True,
-    help="GB that all of keeper's snapshots take.",
-)
-@click.option(
-    "--database-gb",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    help="GB of all databases together.",
-)
-@_common
-def calls_command(
-    counts: tuple[int, ...],
-    size: int,
-    stored_gb: float,
-    database_gb: float,
-    folder: Path | None,
-    json_file: Path | None,
-) -> None:
-    """API calls by day and by provider, and what they cost, against the shell script."""
-
-    def measure(bench: Bench) -> list[Report]:
-        return [
-            calls.measure(
-                bench, counts=counts, size=size, stored_gb=stored_gb, database_gb=database_gb
-            )
-        ]
-
-    _measured(measure, folder, json_file)
-
-
-@benchmarks.command("startup")
-@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
-@_common
-def startup_command(rounds: int, folder: Path | None, json_file: Path | None) -> None:
-    """Starting keeper, against starting Python."""
-    _measured(lambda bench: [startup.measure(bench, rounds=rounds)], folder, json_file)
+@benchmarks.command("all", short_help="All of them, at the sizes that README shows.")
+@_folder
+@_json
+def all_command(folder: Path | None, json_file: Path | None) -> None:
+    """All of them, at the sizes that README shows; takes an hour and 10 GB of disk."""
+    _run(README, folder, json_file)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,10 @@ class Bench:
         """Say on standard error what is going on."""
         click.echo(text, err=True)
 
+    def settle(self) -> None:
+        """Wait until all is on the disk, so that no run pays for what was before it."""
+        os.sync()
+
     def fresh(self, name: str) -> Path:
         """An empty folder; what was there before under this name is gone."""
         folder = self.folder / name

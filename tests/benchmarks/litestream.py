@@ -23,6 +23,7 @@ def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
     config = bench.folder / "litestream.yml"
     # JSON is YAML.
     config.write_text(json.dumps({"dbs": [_database(bench, path, to) for path in paths]}))
+    bench.settle()
     said = subprocess.run([program, "replicate", "-h"], capture_output=True, text=True)
     once = "-once" in said.stdout + said.stderr
     try:

@@ -37,6 +37,7 @@ def measure(bench: Bench, *, counts: Sequence[int], rounds: int) -> Report:
         for number in range(rounds):
             for (work, who), do in _works(bench, databases, paths).items():
                 bench.tell(f"{NAME}: round {number + 1} of {rounds}: {count}: {work}: {who}")
+                bench.settle()
                 bench.s3.forget_calls()
                 seen.setdefault((count, work, who), []).append((do(), calls_since(bench.s3)))
         bench.drop(databases.name)

@@ -155,14 +155,12 @@ def run(
 ) -> Cost:
     """Run a command in a folder to its end, and measure it.
 
-    What others have left unwritten goes to the disk before, so that no run
-    pays for the one before it. Without `watch` only the times are measured. A
-    command that never ends by itself is interrupted when it has said `enough`.
+    Without `watch` only the times are measured. A command that never ends by
+    itself is interrupted when it has said `enough`.
 
     Raises:
         click.ClickException: it ended with a status that is not `allowed`; its last lines.
     """
-    os.sync()
     log = folder / "output.log"
     with log.open("wb") as output:
         began = time.perf_counter()

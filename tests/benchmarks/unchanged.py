@@ -41,6 +41,7 @@ def measure(bench: Bench, *, count: int, size: int, rounds: int) -> Report:
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
                 bench.tell(f"{NAME}: round {number + 1} of {rounds}: {name} to {target}")
+                bench.settle()
                 bench.s3.forget_calls()
                 costs.setdefault((target, name), []).append(days[name]())
                 if target == "s3":

@@ -46,6 +46,7 @@ def measure(bench: Bench, *, count: int, size: int, rounds: int) -> Report:
             for name in names[shift:] + names[:shift]:
                 bench.tell(f"{NAME}: round {number + 1} of {rounds}: {name} to {target}")
                 to = bench.destination(target)
+                bench.settle()
                 costs.setdefault((target, name), []).append(peers[name](to))
                 bench.drop(to.name, "snapshots", "keeper")
     options = {"--count": count, "--size": size, "--rounds": rounds}

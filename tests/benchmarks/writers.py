@@ -82,6 +82,10 @@ def measure(
 
     With `only`, nothing but the actions of these names, and nothing at all to compare with.
     """
+    names = list(_actions(bench, bench.folder, limit))
+    if unknown := set(only) - set(names):
+        raise click.UsageError(f"--only: {', '.join(unknown)}; there are: {'; '.join(names)}")
+    names = [name for name in names if not only or name in {NOTHING, *only}]
     bench.tell(f"{NAME}: making a database of {size} MiB with {free} MiB of free pages")
     original = bench.folder / "original.sqlite3"
     make_database(original, (size + free) * MEBIBYTE)
@@ -89,16 +93,12 @@ def measure(
     seen: dict[tuple[str, str], list[Seen]] = {}
     for number in range(rounds):
         for kind, per_second in WRITERS.items():
-            names = [
-                name
-                for name in _actions(bench, original, limit)
-                if not only or name in {NOTHING, *only}
-            ]
             shift = number % len(names)
             for name in names[shift:] + names[:shift]:
                 bench.tell(f"{NAME}: round {number + 1} of {rounds}: {kind}: {name}")
                 database = bench.fresh("writers") / "app.sqlite3"
                 copyfile(original, database)
+                bench.settle()
                 action = _actions(bench, database, limit)[name]
                 one = _beside(bench, database, action, per_second, seconds)
                 seen.setdefault((kind, name), []).append(one)
