@@ -1,5 +1,6 @@
 """What a writer notices: its slowest commits while keeper or something else works beside it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -36,7 +37,8 @@ checkpoints; it tries again every millisecond while the database is locked, sinc
 busy timeout sleeps for up to 100 ms and would add that to each wait
 p99 and longest: from before BEGIN to after COMMIT; medians of rounds (least to most)
 not finished: ended after --limit seconds; busy: gave up because others held the database
-reader open: another process is inside a read transaction all the time
+reader open: another process is inside a read transaction all the time; keeper backup and \
+sqlite3_rsync write to a local folder
 """
 WRITERS = {"full speed": 0, "200 a second": 200}
 # Which of keeper's works does what the others do.
@@ -52,13 +54,14 @@ class Action:
     """Something to do beside a writer: a command line, and whether a reader is there too."""
 
     command: Sequence[str | Path]
+    environment: Mapping[str, str]
     program: Program | None = None
     reader: bool = False
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a writer noticed of one action; times in seconds."""
+    """What a writer noticed of one action, and the longest lock that keeper says it held."""
 
     outcome: str
     seconds: float
@@ -66,6 +69,7 @@ class Seen:
     p99_seconds: float
     longest_seconds: float
     largest_wal_bytes: int
+    said_lock_ms: float | None
 
 
 def measure(
@@ -80,7 +84,7 @@ def measure(
 ) -> Report:
     """Do each action beside each writer, on `size` MiB of data with `free` MiB of free pages.
 
-    With `only`, nothing but the actions of these names, and nothing at all to compare with.
+    With `only`, the actions of these names, and the one called nothing.
     """
     names = list(_actions(bench, bench.folder, limit))
     if unknown := set(only) - set(names):
@@ -120,21 +124,22 @@ def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
     bounded = ["timeout", "--kill-after=5", str(limit)]
 
     def by_keeper(*arguments: str, reader: bool = False) -> Action:
-        return Action([*bounded, *keeper.command(*arguments)], reader=reader)
+        command = [*bounded, *keeper.command(*arguments, "--json", "--quiet")]
+        return Action(command, keeper.environment(), reader=reader)
 
     def by_shell(sql: str, *, wait_ms: int, reader: bool = False) -> Action:
         wait = ["-cmd", f".timeout {wait_ms}"]
         command: list[str | Path] = [*bounded, sqlite3.path or "", *wait, database, sql]
-        return Action(command, sqlite3, reader)
+        return Action(command, bench.environment, sqlite3, reader)
 
     patient = int(limit * 1000)
     actions = {
-        NOTHING: Action([]),
-        "keeper backup": by_keeper("backup", "--quiet"),
-        "keeper vacuum": by_keeper("vacuum", "--quiet"),
-        "keeper vacuum --all": by_keeper("vacuum", "--all", "--quiet"),
+        NOTHING: Action([], bench.environment),
+        "keeper backup": by_keeper("backup"),
+        "keeper vacuum": by_keeper("vacuum"),
+        "keeper vacuum --all": by_keeper("vacuum", "--all"),
         "keeper TRUNCATE, reader open": by_keeper(
-            *["vacuum", "--keep-free-pages", "1000000000", "--quiet"], reader=True
+            *["vacuum", "--keep-free-pages", "1000000000"], reader=True
         ),
         "sqlite3 VACUUM": by_shell("VACUUM", wait_ms=patient),
         "sqlite3 incremental_vacuum, all": by_shell("PRAGMA incremental_vacuum", wait_ms=patient),
@@ -142,7 +147,9 @@ def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
             "PRAGMA wal_checkpoint(TRUNCATE)", wait_ms=5000, reader=True
         ),
         "sqlite3 .backup": by_shell(f".backup '{folder}/copy.db'", wait_ms=patient),
-        "sqlite3_rsync": Action([*bounded, rsync.path or "", database, folder / "copy.db"], rsync),
+        "sqlite3_rsync": Action(
+            [*bounded, rsync.path or "", database, folder / "copy.db"], bench.environment, rsync
+        ),
     }
     return {
         name: action
@@ -152,11 +159,7 @@ def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
 
 
 def _beside(bench: Bench, database: Path, action: Action, per_second: int, seconds: float) -> Seen:
-    keeper_environment = bench.environment | {
-        "KEEPER_CONFIG": str(bench.folder / "keeper" / "keeper.toml"),
-        "KEEPER_STATE": str(bench.folder / "keeper" / "state"),
-    }
-    outcome = "done"
+    outcome, said_lock_ms = "done", None
     with (
         writing(database, per_second, bench.environment) as writer,
         _reading(database, bench.environment) if action.reader else nullcontext(),
@@ -166,12 +169,12 @@ def _beside(bench: Bench, database: Path, action: Action, per_second: int, secon
         if action.command:
             cost = run(
                 action.command,
-                keeper_environment,
+                action.environment,
                 database.parent,
                 watch=False,
                 allowed=(0, NOT_FINISHED, *LOCKED),
             )
-            outcome = _outcome(cost)
+            outcome, said_lock_ms = _outcome(cost), _said_lock_ms(cost)
         else:
             time.sleep(seconds)
         ended = time.monotonic()
@@ -184,6 +187,7 @@ def _beside(bench: Bench, database: Path, action: Action, per_second: int, secon
         quantiles(latencies, n=100, method="inclusive")[98] if len(latencies) > 1 else latencies[0],
         max(latencies),
         max(wal),
+        said_lock_ms,
     )
 
 
@@ -196,6 +200,15 @@ def _outcome(cost: Cost) -> str:
             raise click.ClickException(cost.output)
         return "busy"
     return "done"
+
+
+def _said_lock_ms(cost: Cost) -> float | None:
+    """The longest lock of the run, as keeper vacuum reports it."""
+    if not cost.output.startswith("{"):
+        return None
+    (entry,) = json.loads(cost.output)["databases"]
+    lock_ms: float | None = entry.get("longest_lock_ms")
+    return lock_ms
 
 
 @contextmanager
@@ -263,9 +276,13 @@ def _report(
                 spread([1000 * one.p99_seconds for one in runs], 1),
                 spread([1000 * one.longest_seconds for one in runs], 1),
                 f"{max(one.largest_wal_bytes for one in runs) / MEBIBYTE:.1f}",
+                ", ".join(f"{one.said_lock_ms:.0f}" for one in runs if one.said_lock_ms),
             )
         )
-    columns = ("", "outcome", "seconds", "commits", "p99 ms", "longest ms", "largest WAL MiB")
+    columns = (
+        *("", "outcome", "seconds", "commits", "p99 ms", "longest ms", "largest WAL MiB"),
+        "lock ms, says keeper",
+    )
     title = f"Commits beside it, {options['--size']} MiB and {options['--free-mb']} MiB free"
     against = [(name, str(value)) for name, value in ratios.items()]
     figures = {
