@@ -1,5 +1,7 @@
 """The command line of the benchmarks."""
 
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -152,4 +154,6 @@ def all_command(folder: Path | None, json_file: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    # So that whoever ends it finds no folder and no server left.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     benchmarks(prog_name="python -m tests.benchmarks")
