@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -175,13 +176,14 @@ def run(
         seen = _Watch(process.pid, staging)
         if enough:
             seen.enough = lambda: enough(log.read_text(errors="replace"))
-        if watch:
-            with seen:
+        try:
+            with seen if watch else nullcontext():
                 _, status, usage = os.wait4(process.pid, 0)
                 ended = time.perf_counter()
-        else:
-            _, status, usage = os.wait4(process.pid, 0)
-            ended = time.perf_counter()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
     process.returncode = os.waitstatus_to_exitcode(status)
     said = log.read_text(errors="replace")
     if process.returncode not in allowed:
