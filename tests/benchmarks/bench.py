@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.s3_server import S3, s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 MEBIBYTE = 2**20
+OLD_SECONDS = 2.5
 TARGETS = ("s3", "local")
 
 
@@ -59,6 +61,15 @@ class Bench:
     def settle(self) -> None:
         """Wait until all is on the disk, so that no run pays for what was before it."""
         os.sync()
+
+    def grow_old(self, paths: Sequence[Path]) -> None:
+        """Wait until all was written more than a moment ago.
+
+        Who tells by file times that nothing has changed cannot trust those of the
+        last two seconds. In a cron job a day has passed.
+        """
+        newest = max(path.stat().st_ctime for path in paths)
+        time.sleep(max(0, newest + OLD_SECONDS - time.time()))
 
     def fresh(self, name: str) -> Path:
         """An empty folder; what was there before under this name is gone."""

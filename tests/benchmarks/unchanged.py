@@ -28,7 +28,7 @@ def measure(bench: Bench, *, count: int, size: int, rounds: int) -> Report:
     """Back up what has not changed, once in each round."""
     bench.tell(f"{NAME}: making {count} databases of {size} MiB")
     databases = bench.folder / "databases"
-    make_databases(databases, count, size * MEBIBYTE)
+    bench.grow_old(make_databases(databases, count, size * MEBIBYTE))
     costs: dict[tuple[str, str], list[Cost]] = {}
     calls: dict[str, list[Calls]] = {}
     for target in TARGETS:
