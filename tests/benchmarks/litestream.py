@@ -6,11 +6,30 @@ import subprocess
 from pathlib import Path
 
 from tests.benchmarks.bench import Bench, Destination
-from tests.benchmarks.peers import find_litestream
+from tests.benchmarks.peers import Program, find_litestream
 from tests.benchmarks.processes import Cost, run
 
-# What versions before `-once` write into their log for each database.
+# What versions 0.3, which have no `-once`, write into their log for each database.
 WRITTEN = "snapshot written"
+
+
+def litestream_for_once() -> Program:
+    """Litestream, where it is found and can be told to end when it has copied everything."""
+    found = find_litestream()
+    if found.path is None or _has_once(found.path):
+        return found
+    said = subprocess.run([found.path, "version"], capture_output=True, text=True).stdout
+    if said.startswith("v0.3."):
+        return found
+    version = said.strip()
+    return Program(
+        found.name, None, f"litestream: {version} has no `replicate -once`; not measured"
+    )
+
+
+def _has_once(program: str) -> bool:
+    said = subprocess.run([program, "replicate", "-h"], capture_output=True, text=True)
+    return "-once" in said.stdout + said.stderr
 
 
 def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
@@ -24,8 +43,7 @@ def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
     # JSON is YAML.
     config.write_text(json.dumps({"dbs": [_database(bench, path, to) for path in paths]}))
     bench.settle()
-    said = subprocess.run([program, "replicate", "-h"], capture_output=True, text=True)
-    once = "-once" in said.stdout + said.stderr
+    once = _has_once(program)
     try:
         return run(
             [program, "replicate", *(["-once"] if once else []), "-config", config],

@@ -9,8 +9,8 @@ import click
 
 from tests.benchmarks.bench import MEBIBYTE, TARGETS, Bench, Destination, new_keeper
 from tests.benchmarks.databases import make_databases
-from tests.benchmarks.litestream import replicate_once
-from tests.benchmarks.peers import copy, find_litestream, find_sqlite3, script
+from tests.benchmarks.litestream import litestream_for_once, replicate_once
+from tests.benchmarks.peers import copy, find_sqlite3, script
 from tests.benchmarks.processes import Cost, folder_bytes, run
 from tests.benchmarks.report import Report, Table
 from tests.benchmarks.rounds import Ratio, ratio, spread
@@ -86,7 +86,7 @@ def _peers(bench: Bench, databases: Path, target: str) -> dict[str, Peer]:
         peers["script"] = shell
     if target == "local":
         peers["cp"] = floor
-    if bench.has(find_litestream()):
+    if bench.has(litestream_for_once()):
         peers["litestream"] = litestream
     return peers
 
