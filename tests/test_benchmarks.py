@@ -47,7 +47,7 @@ TINY: dict[str, tuple[Callable[[Bench], Report], set[str]]] = {
         {"2: vacuum: keeper / script", "report: keeper: for each database, 2 / 1"},
     ),
     "calls": (
-        partial(calls.measure, counts=(1,), size=1, stored_gb=1.0, database_gb=1.0),
+        partial(calls.measure, counts=(1,), size_kb=100, stored_gb=1.0, database_gb=1.0),
         {"1 databases: unchanged day: calls: keeper / script"},
     ),
     "startup": (

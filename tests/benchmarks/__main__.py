@@ -24,7 +24,7 @@ README = (
     partial(unchanged.measure, count=3, size=700, rounds=3),
     partial(writers.measure, size=200, free=200, seconds=10.0, limit=60.0, rounds=3),
     partial(many.measure, counts=(1000, 10_000), rounds=1),
-    partial(calls.measure, counts=(3, 1000), size=1, stored_gb=50.0, database_gb=2.0),
+    partial(calls.measure, counts=(3, 1000), size_kb=100, stored_gb=50.0, database_gb=2.0),
     partial(startup.measure, rounds=20),
 )
 
@@ -133,7 +133,7 @@ _add(
     calls.NAME,
     "API calls by kind of day and by provider, and what they cost, beside the shell script.",
     _counts(3, 1000),
-    _number("--size", default=1, least=1, text="MiB of each database."),
+    _number("--size-kb", default=100, least=1, text="kB of each database."),
     _number("--stored-gb", default=50.0, least=0, text="GB that all of keeper's snapshots take."),
     _number("--database-gb", default=2.0, least=0, text="GB of all databases together."),
 )

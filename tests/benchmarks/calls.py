@@ -25,7 +25,7 @@ MONTH = {KEEPER: {PRUNE: 30, STATUS: 30, DRILL: 4}, SCRIPT: {CHANGED: 30}}
 KEEP_TWO = "keep_last = 2\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n"
 NOTES = """
 counted in the log of rclone serve s3; rclone uploads what is larger than 200 MiB in parts of \
-5 MiB, each of them one more PUT, so try --size 300 too
+5 MiB, each of them one more PUT, so try --size-kb 300000 too
 changed day: every database has changed; day with prune: so too, and one snapshot of each goes; \
 script: the two shell lines (VACUUM INTO, rclone sync), which keep one copy and no other day's
 B2's classes are an inference: what its S3-compatible API bills under these names; rclone's own \
@@ -41,14 +41,14 @@ Month = dict[str, dict[str, float]]
 
 
 def measure(
-    bench: Bench, *, counts: Sequence[int], size: int, stored_gb: float, database_gb: float
+    bench: Bench, *, counts: Sequence[int], size_kb: int, stored_gb: float, database_gb: float
 ) -> Report:
-    """Live through each kind of day with each number of databases of `size` MiB."""
+    """Live through each kind of day with each number of databases of `size_kb` kB."""
     seen: dict[Key, Calls] = {}
     for count in counts:
-        bench.tell(f"{NAME}: making {count} databases of {size} MiB")
+        bench.tell(f"{NAME}: making {count} databases of {size_kb} kB")
         databases = bench.folder / f"databases-{count}"
-        paths = make_databases(databases, count, size * MEBIBYTE)
+        paths = make_databases(databases, count, size_kb * 1000)
         for (day, who), live in _days(bench, databases, paths).items():
             bench.tell(f"{NAME}: {count} databases: {day}: {who}")
             bench.s3.forget_calls()
@@ -57,7 +57,7 @@ def measure(
         bench.drop(databases.name)
     options = {
         "--count": list(counts),
-        "--size": size,
+        "--size-kb": size_kb,
         "--stored-gb": stored_gb,
         "--database-gb": database_gb,
     }
