@@ -17,7 +17,7 @@ from sqlitekeeper.backups.shipping import Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Staged, Taken
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick
-from sqlitekeeper.workers import crew
+from sqlitekeeper.workers import Crew
 
 # What went wrong, by destination and database.
 Errors = dict[tuple[str, str], str]
@@ -46,24 +46,28 @@ def failed(name: str, path: Path, error: KeeperError) -> BackupResult:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Brings batches from the staging folder to the destinations."""
+    """Brings batches from the staging folder to the destinations.
+
+    One `prover` checks all batches: the cache of a check would stay with each
+    thread that ever made one.
+    """
 
     stage: Stage
     shipper: Shipper
     clock: Callable[[], datetime]
     listen: Listener
+    prover: Crew
 
     def finish(self, batch: list[Taken]) -> list[Finished]:
         """Prove and ship a batch, and remove it from the staging folder."""
         errors: Errors = {}
-        with crew(1) as prover:
-            proving = prover.submit(self._prove, batch)
-            began = time.monotonic()
-            for destination in self.stage.destinations:
-                for name, text in self._upload(destination, batch).items():
-                    errors[destination.to, name] = text
-            seconds = time.monotonic() - began
-            proven = proving.result()
+        proving = self.prover.submit(self._prove, batch)
+        began = time.monotonic()
+        for destination in self.stage.destinations:
+            for name, text in self._upload(destination, batch).items():
+                errors[destination.to, name] = text
+        seconds = time.monotonic() - began
+        proven = proving.result()
         began = time.monotonic()
         confirmed_at = timestamp(self.clock())
         staged = [one for one in proven if isinstance(one, Staged)]

@@ -38,7 +38,7 @@ from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
-from sqlitekeeper.workers import one_at_a_time
+from sqlitekeeper.workers import crew, one_at_a_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     shipments, seen = _remembered(options.state, jobs, listen)
     names = [job.name for job in jobs]
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
-    with staging_folder(options.staging) as folder:
+    with staging_folder(options.staging) as folder, crew(1) as prover:
         stage = Stage(
             folder=folder,
             destinations=destinations,
@@ -95,7 +95,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
             seen=seen,
         )
-        dispatch = Dispatch(stage, Shipper(options.rclone, folder), options.clock, listen)
+        dispatch = Dispatch(stage, Shipper(options.rclone, folder), options.clock, listen, prover)
         run = _Run(options, stage, previous, dispatch, listen)
         run_pipeline(run, deque(run.present(jobs)), options.jobs, listen)
     pruned = run.prune()
