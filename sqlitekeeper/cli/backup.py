@@ -26,6 +26,7 @@ from sqlitekeeper.config import (
     Config,
     Database,
     refuse_claimed_names,
+    refuse_place_of_files,
     select_databases,
 )
 from sqlitekeeper.database.measure import measure
@@ -95,6 +96,7 @@ def command(
     databases = _wanted(config, names)
     _refuse_unknown(accept_loss, databases)
     destinations = chosen(config, to, "--to")
+    refuse_place_of_files(config.files, destinations, "--to")
     if dry_run:
         rehearsed = _rehearse(databases, destinations)
         return session.finish(rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[])

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlitekeeper.config import values
 from sqlitekeeper.config.discovery import databases
+from sqlitekeeper.config.overlaps import Place, refuse_databases_there, refuse_shared_places
 from sqlitekeeper.config.settings import BackupSettings, FileSet, NotifySettings, VacuumSettings
 from sqlitekeeper.config.spots import Source, Spot
 
@@ -34,6 +35,7 @@ _FILES: values.Keys = {
     "path": values.path,
     "to": values.destination,
     "exclude": values.listed(values.text),
+    "max_delete": values.count_or_percent,
 }
 
 _NOTIFY: values.Keys = {
@@ -56,8 +58,17 @@ def _backup(value: object, spot: Spot) -> BackupSettings:
     return settings
 
 
+def _file_set(**found: Any) -> FileSet:
+    most = found.pop("max_delete", None)
+    if isinstance(most, float):
+        return FileSet(**found, max_delete_files=None, max_delete_percent=most)
+    if most is not None:
+        return FileSet(**found, max_delete_files=most, max_delete_percent=100.0)
+    return FileSet(**found)
+
+
 def _files(value: object, spot: Spot) -> tuple[FileSet, ...]:
-    found = values.tables(values.record(FileSet, _FILES, required=("name", "path", "to")))(
+    found = values.tables(values.record(_file_set, _FILES, required=("name", "path", "to")))(
         value, spot
     )
     names = [files.name for files in found]
@@ -85,5 +96,16 @@ def parse_document(document: Mapping[str, object], source: Source) -> dict[str, 
     Raises:
         ConfigError: the first thing that is wrong, with its file and key.
     """
-    found: dict[str, Any] = values.read_table(document, Spot(source), _DOCUMENT)
+    top = Spot(source)
+    found: dict[str, Any] = values.read_table(document, top, _DOCUMENT)
+    if files := found.get("files", ()):
+        destinations = found.get("backup", BackupSettings()).to
+        several = len(destinations) > 1
+        backups = [
+            Place(to, f"backup.to[{index}]" if several else "backup.to")
+            for index, to in enumerate(destinations)
+        ]
+        sets = [(one, Place(one.to, f"files[{index}].to")) for index, one in enumerate(files)]
+        refuse_shared_places(backups, sets, str(top))
+        refuse_databases_there(sets, found.get("databases", ()), str(top))
     return found

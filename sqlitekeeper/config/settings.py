@@ -64,12 +64,19 @@ class BackupSettings:
 
 @dataclass(frozen=True, slots=True)
 class FileSet:
-    """One entry of `[[files]]`: a folder to sync beside the databases."""
+    """One entry of `[[files]]`: a folder to sync beside the databases.
+
+    `exclude` are rclone's own filter patterns. A run deletes no more at the
+    destination than the smaller of `max_delete_files` (None: any number) and
+    `max_delete_percent` of what is there.
+    """
 
     name: str
     path: Path
     to: str
     exclude: tuple[str, ...] = ()
+    max_delete_files: int | None = 1000
+    max_delete_percent: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A parser takes what tomllib read and the spot where it stands. It returns the
 value that the settings hold, or raises a ConfigError that names the spot.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -60,6 +61,16 @@ def share(value: object, spot: Spot) -> float:
     if not 0 <= value <= 1:
         raise spot.error(f"must be from 0 to 1, not {described(value)}")
     return float(value)
+
+
+def count_or_percent(value: object, spot: Spot) -> int | float:
+    """A whole number, or a percentage such as "10%", which is a float from 0 to 100."""
+    if not isinstance(value, str):
+        return count(0)(value, spot)
+    found = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%", value)
+    if found is None or float(found[1]) > 100:
+        raise spot.error(f'must be a whole number, or from "0%" to "100%", not {described(value)}')
+    return float(found[1])
 
 
 def choice(*options: str) -> Parser[str]:

@@ -122,7 +122,12 @@ def _database_rows(database: "Database", line: int | None) -> list[Row]:
 
 def _files_rows(files: "FileSet") -> list[Row]:
     rows: list[Row] = [(f"files {files.name}", None), ("path", str(files.path)), ("to", files.to)]
-    return [*rows, ("exclude", ", ".join(files.exclude))] if files.exclude else rows
+    if files.exclude:
+        rows.append(("exclude", ", ".join(files.exclude)))
+    limits = [f"{files.max_delete_files:,} files"] if files.max_delete_files is not None else []
+    if not limits or files.max_delete_percent < 100:
+        limits.append(f"{files.max_delete_percent:g} %")
+    return [*rows, ("max_delete", " or ".join(limits))]
 
 
 def _fields(settings: "BackupSettings | VacuumSettings | FileSet") -> dict[str, Any]:

@@ -193,7 +193,7 @@ def test_paths_are_relative_to_the_file(environ: dict[str, str], tmp_path: Path)
         [[files]]
         name = "uploads"
         path = "uploads"
-        to = "copies/uploads"
+        to = "elsewhere/uploads"
         [notify]
         on_failure = ["./alert", "./argument"]
         """
@@ -207,7 +207,7 @@ def test_paths_are_relative_to_the_file(environ: dict[str, str], tmp_path: Path)
     assert config.backup.staging == etc / "staging"
     assert (config.files[0].path, config.files[0].to) == (
         etc / "uploads",
-        str(etc / "copies/uploads"),
+        str(etc / "elsewhere/uploads"),
     )
     assert config.notify.on_failure == (str(etc / "alert"), "./argument")
 

@@ -52,8 +52,9 @@ def test_every_key_is_read(configure: Configure) -> None:
         [[files]]
         name = "active-storage"
         path = "/srv/app/storage"
-        to = "b2:my-bucket/{hostname}/files"
+        to = "b2:my-bucket/files/{hostname}"
         exclude = ["tmp/**"]
+        max_delete = 250
         [notify]
         ping_url = "https://hc-ping.com/<uuid>"
         on_failure = ["/usr/local/bin/alert", "--loud"]
@@ -82,7 +83,12 @@ def test_every_key_is_read(configure: Configure) -> None:
         ),
         files=(
             FileSet(
-                "active-storage", Path("/srv/app/storage"), "b2:my-bucket/web1/files", ("tmp/**",)
+                "active-storage",
+                Path("/srv/app/storage"),
+                "b2:my-bucket/files/web1",
+                ("tmp/**",),
+                max_delete_files=250,
+                max_delete_percent=100.0,
             ),
         ),
         notify=NotifySettings(
@@ -120,6 +126,21 @@ def test_keeping_nothing_is_fine_without_prune(configure: Configure) -> None:
 def test_loss_alarm_may_be_a_whole_number(configure: Configure, share: int) -> None:
     """0 for none and 1 for all need no decimal point."""
     assert configure(f"[backup]\nloss_alarm = {share}").backup.loss_alarm == share
+
+
+@pytest.mark.parametrize(
+    ("written", "files", "percent"),
+    [("0", 0, 100.0), ("12", 12, 100.0), ("'25%'", None, 25.0), ("'2.5 %'", None, 2.5)],
+)
+def test_max_delete_is_a_number_or_a_percentage(
+    configure: Configure, written: str, files: int | None, percent: float
+) -> None:
+    """And without it, a thousand or a tenth, whichever is less."""
+    (one,) = configure(f"{FILES}max_delete = {written}").files
+    (default,) = configure(FILES).files
+
+    assert (one.max_delete_files, one.max_delete_percent) == (files, percent)
+    assert (default.max_delete_files, default.max_delete_percent) == (1000, 10.0)
 
 
 FILES = "[[files]]\nname = 'u'\npath = 'u'\nto = 'b2:u'\n"
@@ -239,6 +260,17 @@ BAD = [
     ("[[files]]\nname = 'u'\npath = 'u'", "files[0].to: is missing"),
     (FILES.replace("'u'", "'-u'", 1), "files[0].name: '-u' cannot be a name: it starts with -"),
     (FILES + FILES, "files[1].name: u is the name of files[0] too"),
+    (FILES + "max_delete = -1", "files[0].max_delete: must be from 0 to 2147483647, not -1"),
+    (FILES + "max_delete = 0.5", "files[0].max_delete: must be a whole number, not 0.5"),
+    *(
+        (
+            f"{FILES}max_delete = '{text}'",
+            'files[0].max_delete: must be a whole number, or from "0%" to "100%", not "'
+            + text
+            + '"',
+        )
+        for text in ("10", "101%", "-1%", "ten%", "1e1%")
+    ),
     (
         "[notify]\non_failure = []",
         "notify.on_failure: must name a program; leave the key out for none",
@@ -285,7 +317,7 @@ SECTIONS = {
         *("keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"),
     ],
     "databases": ["path", "name", "exclude", "backup", "optional"],
-    "files": ["name", "path", "to", "exclude"],
+    "files": ["name", "path", "to", "exclude", "max_delete"],
     "notify": ["ping_url", "on_failure"],
 }
 WHOLE = {
