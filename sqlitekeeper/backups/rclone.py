@@ -161,6 +161,24 @@ class Rclone:
         """
         return self._work("delete", paths, [ends_with_slash(to)], to, "Deleted")
 
+    def work_on_folder(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        left_out: Sequence[str],
+        where: str,
+        watch: Callable[[dict[str, Any]], None] = lambda entry: None,
+    ) -> str:
+        """Run a command on a whole folder but for what `left_out`, lines of --exclude-from, name.
+
+        `watch` gets each entry of its log; returned is its standard output.
+
+        Raises:
+            RcloneError: the command failed, wholly or in part; the message names `where`.
+        """
+        general = [self.program, command, *self.extra, "--verbose", *arguments]
+        return self._run(general, where, watch, left_out=left_out)
+
     def _work(
         self,
         command: str,
@@ -240,10 +258,12 @@ class Rclone:
         where: str = "",
         watch: Callable[[dict[str, Any]], None] = lambda entry: None,
         paths: Iterable[str] | None = None,
+        left_out: Sequence[str] = (),
     ) -> str:
         """Run rclone to its end and return its standard output.
 
-        With `paths` it works on those alone. Its log is JSON lines, one of them
+        With `paths` it works on those alone, with `left_out` on what none of
+        these lines of --exclude-from names. Its log is JSON lines, one of them
         each second whatever it does: see rclone_process.
 
         Raises:
@@ -254,12 +274,14 @@ class Rclone:
             # --no-traverse makes rclone ask for each file instead of listing folders;
             # "raw" keeps # and ; from being comments.
             command += ["--no-traverse", "--files-from-raw", "-"]
+        elif left_out:
+            command += ["--exclude-from", "-"]
         self.say_command(command)
         log = Log(watch)
         try:
             status, output = run_process(
                 command,
-                names=paths,
+                names=left_out if paths is None else paths,
                 environment=environment(self.timeout_seconds),
                 timeout_seconds=self.timeout_seconds,
                 log=log,
