@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # typing's own costs more time than all the rest of this module
 if TYPE_CHECKING:
+    from sqlitekeeper.backups.files import FilesJob, FilesOptions, sync_files
     from sqlitekeeper.backups.pipeline import Job
     from sqlitekeeper.backups.run import BackupOptions, back_up
     from sqlitekeeper.database.convert import convert, plan_conversion
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackupOptions",
+    "FilesJob",
+    "FilesOptions",
     "Job",
     "KeeperError",
     "VacuumOptions",
@@ -31,12 +34,15 @@ __all__ = [
     "init_database",
     "measure",
     "plan_conversion",
+    "sync_files",
     "vacuum",
 ]
 
 # Imported when they are first asked for: `keeper --version` needs none of them.
 _HOMES = {
     "BackupOptions": "sqlitekeeper.backups.run",
+    "FilesJob": "sqlitekeeper.backups.files",
+    "FilesOptions": "sqlitekeeper.backups.files",
     "Job": "sqlitekeeper.backups.pipeline",
     "KeeperError": "sqlitekeeper.errors",
     "VacuumOptions": "sqlitekeeper.database.vacuum",
@@ -45,6 +51,7 @@ _HOMES = {
     "init_database": "sqlitekeeper.database.create",
     "measure": "sqlitekeeper.database.measure",
     "plan_conversion": "sqlitekeeper.database.convert",
+    "sync_files": "sqlitekeeper.backups.files",
     "vacuum": "sqlitekeeper.database.vacuum",
 }
 

@@ -4,6 +4,7 @@ Run by root as `python -m tests.as_user UID GID ARGUMENT...`: everything is
 imported before the rights to do so are given up.
 """
 
+import codecs
 import os
 import pkgutil
 import sys
@@ -23,7 +24,9 @@ def main() -> int:
         for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
             import_module(module.name)
     import_module(f"sqlitekeeper.cli.{arguments[0]}")
-    # These import on first use.
+    # These import on first use, and so does what a configuration needs to be read.
+    import_module("tomllib")
+    codecs.lookup("utf-8-sig")
     humanize.naturalsize(1)
     datetime.strptime("2026", "%Y").replace(tzinfo=UTC)
     os.setgroups([])

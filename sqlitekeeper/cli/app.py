@@ -20,6 +20,7 @@ COMMANDS = (
     "vacuum",
     "report",
     "backup",
+    "files",
     "snapshots",
     "restore",
     "drill",

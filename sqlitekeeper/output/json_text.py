@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# The list that holds a command's entries, where they are no databases.
+_LISTS = {"files": "files"}
+
 
 def print_results(
     command: str, results: Sequence[Any], code: int, message: str, more: dict[str, Any]
@@ -14,14 +17,19 @@ def print_results(
     error = {"code": code, "message": message, "hint": None} if code else None
     _print(
         {"command": command, "ok": code == 0, "error": error, **more}
-        | {"databases": [entry(result) for result in results]}
+        | _listed(command, [entry(result) for result in results])
     )
 
 
 def print_failure(command: str | None, code: int, message: str, hint: str | None) -> None:
     """Print the object of a command that could not be carried out at all."""
     error = {"code": code, "message": message, "hint": hint}
-    _print({"command": command, "ok": False, "error": error, "databases": []})
+    _print({"command": command, "ok": False, "error": error} | _listed(command, []))
+
+
+def _listed(command: str | None, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The entries under their key; `databases` is there always, for those who look at no other."""
+    return {"databases": []} | {_LISTS.get(command or "", "databases"): entries}
 
 
 def entry(result: Any) -> dict[str, Any]:

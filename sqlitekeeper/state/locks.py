@@ -26,7 +26,7 @@ def lock_path(state: Path, database: Path) -> Path:
 
 @contextmanager
 def database_lock(state: Path, database: Path, *, wait_seconds: float = 0.0) -> Iterator[None]:
-    """Hold keeper's lock on a database; the kernel drops it when the process dies.
+    """Hold keeper's lock on a database, or a folder; the kernel drops it when the process dies.
 
     Raises:
         LockedError: another run still holds it after `wait_seconds`.
