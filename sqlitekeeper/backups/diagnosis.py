@@ -43,7 +43,8 @@ class BackupPlan:
     """What the configuration says about backups; `file` is None without one.
 
     `databases` are the names of those that are to be backed up, `largest_bytes`
-    is what a snapshot of the largest of them takes.
+    is what a snapshot of the largest of them takes. `files_to` is where the
+    folders beside them are synced to.
     """
 
     file: Path | None
@@ -56,6 +57,7 @@ class BackupPlan:
     databases: tuple[str, ...]
     largest_bytes: int = 0
     timeout_seconds: float = TIMEOUT_SECONDS
+    files_to: tuple[str, ...] = ()
 
     @property
     def toml(self) -> str:
@@ -169,7 +171,7 @@ def _rclone(plan: BackupPlan) -> Iterator[Finding]:
         trouble = as_keeper_error(error)
         yield _host("fail", "remote", trouble.message, trouble.hint or "rclone config")
         return
-    for to in plan.to:
+    for to in dict.fromkeys((*plan.to, *plan.files_to)):
         yield _remote(plan, to, known)
 
 
@@ -222,13 +224,14 @@ def _folder(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
     if plan.file is not None:
         base = Path(os.path.abspath(plan.file)).parent  # noqa: PTH100 (symlinks stay)
         first, _, rest = os.path.relpath(to, base).partition("/")
+        section = "[backup]" if to in plan.to else "[[files]]"
         if first in known:
             return _host(
                 "warn",
                 "remote",
                 f"{to}: is a local folder with the name of the remote {first}; was the colon"
                 " forgotten?",
-                f'to = "{first}:{rest}" in [backup] of {plan.toml}',
+                f'to = "{first}:{rest}" in {section} of {plan.toml}',
             )
     return _host("ok", "remote", f"{to}: a local folder")
 

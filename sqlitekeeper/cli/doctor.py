@@ -13,6 +13,7 @@ from sqlitekeeper.backups.diagnosis import (
     diagnose_host,
     diagnose_remotes,
 )
+from sqlitekeeper.backups.files import diagnose_folder
 from sqlitekeeper.cli.destinations import make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.config import Config, Database, select_databases
@@ -49,6 +50,7 @@ def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
     diagnoses = [(database, _diagnose(database)) for database in databases]
     plan = backup_plan(config, diagnoses)
     findings = diagnose_host(plan)
+    findings += [diagnose_folder(one.name, one.path) for one in config.files]
     for one, diagnosis in diagnoses:
         findings += diagnosis.findings
         if found := diagnosis.measured:
@@ -83,6 +85,7 @@ def backup_plan(
             if one.backup and one.origin != COMMAND_LINE and d.measured
         ),
         largest_bytes=max(sizes, default=0),
+        files_to=tuple(one.to for one in config.files),
     )
 
 
