@@ -5,10 +5,7 @@ left out; of those lines only the method and the kind of call are kept.
 """
 
 import re
-from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
-
-from sqlitekeeper.wording import counted
 
 # As rclone's log has it, before JSON: the request line, then the headers.
 _REQUEST = re.compile(r"(GET|HEAD|PUT|POST|DELETE|PATCH|PROPFIND|MKCOL|MOVE) (\S+) HTTP/\d")
@@ -32,10 +29,3 @@ def call_of(message: str) -> str | None:
     if method == "GET" and _LISTS & parse_qs(url.query, keep_blank_values=True).keys():
         return "LIST"
     return method
-
-
-def calls_text(calls: Mapping[str, int]) -> str:
-    """How many calls of which kind, for people: "4 API calls (3 PUT, 1 LIST)"."""
-    kinds = sorted(calls.items(), key=lambda one: (-one[1], one[0]))
-    said = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
-    return f"{counted(sum(calls.values()), 'API call')} ({said})"

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,12 @@ class Rclone:
         self.extra = tuple(extra)
         self.say_command = say_command
         self.timeout_seconds = timeout_seconds
+        self._calls: list[str] = []
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """The calls of providers' APIs so far, by kind; none where there is no HTTP."""
+        return dict(Counter(self._calls))
 
     def version(self) -> str:
         """rclone's version, such as "v1.75.2".
@@ -276,6 +283,9 @@ class Rclone:
             command += ["--no-traverse", "--files-from-raw", "-"]
         elif left_out:
             command += ["--exclude-from", "-"]
+        if where:
+            # Makes rclone name each call of the provider's API in its log.
+            command += ["--dump", "headers"]
         self.say_command(command)
         log = Log(watch)
         try:
@@ -288,6 +298,9 @@ class Rclone:
             )
         except StalledError:
             raise RcloneStalledError(command[1], where, self.timeout_seconds, log.words) from None
+        finally:
+            # One step, as several threads may be here.
+            self._calls.extend(log.calls)
         if status:
             raise RcloneFailedError(command[1], where, status, log.words)
         return output

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sqlitekeeper.backups.calls import call_of
 from sqlitekeeper.errors import KeeperError
 
 LAST_WORDS = 4
@@ -15,6 +16,8 @@ LONGEST_LINE = 2**20
 # https://rclone.org/docs/#exit-code: 1 is uncategorised, 5 temporary; the others say "never".
 MAY_PASS = frozenset({1, 5})
 
+_DEBUG = re.compile(rb'"level": ?"debug"')
+_CHATTER = ("NOTICE: Config file", "NOTICE: Automatically setting -vv")
 _PLAIN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\s+")
 _QUIET_LEVELS = frozenset({"debug", "info", "notice", "warning"})
 # Its count of its own attempts, of which keeper lets it make one, repeats what failed.
@@ -65,12 +68,14 @@ def _signal_name(number: int) -> str:
 class Log:
     """rclone's log as it comes: JSON lines are passed on, complaints are kept as `words`.
 
-    `progress` only ever grows, by what rclone says it has done.
+    `progress` only ever grows, by what rclone says it has done; `calls` are
+    those of the provider's API, by kind, one by one.
     """
 
     def __init__(self, watch: Callable[[dict[str, Any]], None] = lambda entry: None) -> None:
         self.progress = 0
         self.bytes = 0
+        self.calls: list[str] = []
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
         self._watch = watch
         self._rest = b""
@@ -111,6 +116,9 @@ class Log:
         What rclone says before its log is set up, or as its last word, may be
         plain text or have a mild level; such a line starts with "Failed".
         """
+        if _DEBUG.search(text[:LONGEST_WORD]) and b" HTTP/" not in text:
+            # There are many of them, and no one else needs them.
+            return
         line = _printable(text.decode(errors="replace"))
         try:
             entry = json.loads(text.decode(errors="replace"))
@@ -118,8 +126,12 @@ class Log:
             entry = None
         if not isinstance(entry, dict):
             plain = _PLAIN_TIME.sub("", line)
-            if plain and not plain.startswith("NOTICE: Config file"):
+            if plain and not plain.startswith(_CHATTER):
                 self._words.append(plain)
+            return
+        if entry.get("level") == "debug":
+            if call := call_of(str(entry.get("msg", ""))):
+                self.calls.append(call)
             return
         stats = entry.get("stats")
         if isinstance(stats, dict):

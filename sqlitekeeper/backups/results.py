@@ -48,13 +48,15 @@ class BackupResult:
 class BackupRun:
     """All databases of a run, in the order they were given.
 
-    `pruned` holds the objects that were deleted, below their destinations.
+    `pruned` holds the objects that were deleted, below their destinations,
+    `api_calls` what the run asked of providers, by kind: what they bill.
     """
 
     databases: tuple[BackupResult, ...]
     uploaded_bytes: int
     seconds: float
     pruned: tuple[str, ...] = ()
+    api_calls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

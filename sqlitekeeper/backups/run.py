@@ -110,6 +110,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         uploaded_bytes,
         round(time.monotonic() - began, 3),
         pruned,
+        options.rclone.calls,
     )
 
 

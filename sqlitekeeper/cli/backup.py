@@ -99,7 +99,9 @@ def command(
     refuse_place_of_files(config.files, destinations, "--to")
     if dry_run:
         rehearsed = _rehearse(databases, destinations)
-        return session.finish(rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[])
+        return session.finish(
+            rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[], api_calls={}
+        )
 
     def all_failed(code: int) -> list[BackupResult]:
         return [BackupResult(d.name, d.path, "failed", exit_code=code) for d in databases]
@@ -131,13 +133,14 @@ def command(
         metrics_file(prometheus, backup_metrics, run.databases),
         uploaded_bytes=run.uploaded_bytes,
         pruned=list(run.pruned),
+        api_calls=run.api_calls,
         seconds=run.seconds,
     )
 
 
 def _show(run: BackupRun, console: Console, results: Sequence[BackupResult]) -> None:
     show_backup(console, results)
-    show_backup_total(console, results, run.seconds)
+    show_backup_total(console, results, run)
 
 
 def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:

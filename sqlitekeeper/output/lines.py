@@ -1,7 +1,7 @@
 """How each command's results look: a table on a terminal, one line for each in a log."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlitekeeper.output.terminal import Console
@@ -9,7 +9,7 @@ from sqlitekeeper.wording import counted, size
 
 if TYPE_CHECKING:
     from sqlitekeeper.backups.restore import RestoreResult
-    from sqlitekeeper.backups.results import BackupResult
+    from sqlitekeeper.backups.results import BackupResult, BackupRun
     from sqlitekeeper.database.convert import ConvertResult
     from sqlitekeeper.database.create import InitResult
     from sqlitekeeper.database.vacuum import VacuumResult
@@ -95,7 +95,9 @@ def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:
             _remark(console, r.name, r.reason)
 
 
-def show_backup_total(console: Console, results: "Sequence[BackupResult]", seconds: float) -> None:
+def show_backup_total(
+    console: Console, results: "Sequence[BackupResult]", run: "BackupRun"
+) -> None:
     """The last line of a backup run."""
     counts = [
         f"{sum(r.outcome == outcome for r in results)} {outcome}"
@@ -104,7 +106,16 @@ def show_backup_total(console: Console, results: "Sequence[BackupResult]", secon
     ]
     uploaded = sum(s.bytes for r in results for s in r.shipped if s.outcome == "uploaded")
     total = counted(len(results), "database")
-    console.line(f"{total}: {', '.join(counts)}; {size(uploaded)} uploaded in {seconds:.1f} s")
+    console.line(f"{total}: {', '.join(counts)}; {size(uploaded)} uploaded in {run.seconds:.1f} s")
+    if run.api_calls:
+        console.line(_calls_text(run.api_calls))
+
+
+def _calls_text(calls: Mapping[str, int]) -> str:
+    """How many calls of which kind: "4 API calls: 3 PUT, 1 LIST"."""
+    kinds = sorted(calls.items(), key=lambda one: (-one[1], one[0]))
+    said = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
+    return f"{counted(sum(calls.values()), 'API call')}: {said}"
 
 
 def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sqlitekeeper.backups.calls import call_of, calls_text
+from sqlitekeeper.backups.calls import call_of
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,3 @@ from sqlitekeeper.backups.calls import call_of, calls_text
 def test_kind_of_call(line: str, call: str | None) -> None:
     """What a request line is billed as."""
     assert call_of(f"{line}\r\nHost: example.com\r\n" if "HTTP" in line else line) == call
-
-
-def test_calls_are_told_the_most_frequent_first() -> None:
-    """A line for people."""
-    assert calls_text({"LIST": 1, "PUT": 1200}) == "1,201 API calls (1,200 PUT, 1 LIST)"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -331,6 +332,36 @@ def test_a_run_lists_a_destination_once(
         # rclone asks for a file once or twice after its upload, and keeper once more.
         assert calls.count("HEAD OBJECT") <= 3 * uploads, day
         assert not [call for call in calls if call.startswith("DELETE")], day
+
+
+def test_api_calls_are_counted_as_the_provider_counts_them(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    s3: S3,
+    any_rclone: Path,
+) -> None:
+    """By kind, in the result and as a line for people."""
+    backup_config(make_database(rows=20), to=f"{s3.to}/web1")
+    s3.forget_calls()
+
+    run = keeper("backup", "--json")
+
+    seen = Counter(s3.calls())
+    told = run.json["api_calls"]
+    assert told["LIST"] == seen["LIST BUCKET"] == 1
+    assert told["HEAD"] == seen["HEAD OBJECT"]
+    assert told["PUT"] == seen["CREATE OBJECT"] + seen["CREATE BUCKET"]
+    assert " API calls: " in keeper("backup").out
+    assert told.keys() == {"LIST", "HEAD", "PUT"}
+
+
+def test_local_folder_takes_no_api_calls(keeper: Keeper, app: Path) -> None:
+    """And nothing is said about any."""
+    run = keeper("backup", "--json")
+
+    assert run.json["api_calls"] == {}
+    assert "API call" not in keeper("backup").out
 
 
 # Several destinations
