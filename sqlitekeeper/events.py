@@ -28,12 +28,13 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """How far a long stage is: `done` of `total` (bytes or pages)."""
+    """How far a long stage is: `done` of `total`, in bytes or what `unit` says ("pages")."""
 
     subject: str
     stage: str
     done: int
     total: int
+    unit: str = "bytes"
 
 
 Event = Note | Tick

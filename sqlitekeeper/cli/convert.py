@@ -10,7 +10,7 @@ from sqlitekeeper.database.convert import ConvertPlan, ConvertResult, convert, p
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.lines import show_convert
-from sqlitekeeper.output.terminal import printable
+from sqlitekeeper.output.plain import printable
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import size
 

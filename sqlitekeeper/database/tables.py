@@ -83,8 +83,8 @@ def _read_pages(connection: apsw.Connection, name: str, listen: Listener) -> dic
         else:
             one.inner_cells += cells
         if done % TICK_PAGES == 0:
-            listen(Tick(name, "read every page", done, total))
-    listen(Tick(name, "read every page", total, total))
+            listen(Tick(name, "read every page", done, total, "pages"))
+    listen(Tick(name, "read every page", total, total, "pages"))
     return sums
 
 

@@ -188,7 +188,7 @@ def _run(
                 raise
             return _cut_short(name, path, before, freed, locks, began)
         freed += took.freed
-        listen(Tick(name, "vacuum", min(freed, target), target))
+        listen(Tick(name, "vacuum", min(freed, target), target, "pages"))
         listen(
             Note(name, f"freed {took.freed} pages in {took.seconds * 1000:.1f} ms", Level.DETAIL)
         )

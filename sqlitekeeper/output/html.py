@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlitekeeper.output.charts import SizeAt, size_chart
 from sqlitekeeper.output.page_style import STYLE
-from sqlitekeeper.output.terminal import printable
+from sqlitekeeper.output.plain import printable
 from sqlitekeeper.wording import counted, size
 
 if TYPE_CHECKING:

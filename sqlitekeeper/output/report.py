@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlitekeeper.output.terminal import Console, shortened
+from sqlitekeeper.output.plain import shortened
+from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted, size, span
 
 if TYPE_CHECKING:

@@ -3,33 +3,19 @@
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import click
 
-from sqlitekeeper.events import Event, Level, Note, Tick
+from sqlitekeeper.events import Event, Level, Note
+from sqlitekeeper.output.plain import printable, shortened
+from sqlitekeeper.output.progress import ProgressLine
 
-# A bar for something that is over in a moment would only flicker.
-BAR_AFTER_SECONDS = 1.0
 # A column that is cut to less says nothing any more.
 LEAST_COLUMN = 10
-
-
-def printable(text: str) -> str:
-    """Text without anything that a terminal would obey: control characters are spelt out."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
-
-
-def shortened(text: str, width: int) -> str:
-    """Text of at most `width` characters: the middle goes, since names differ at the ends."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
 
 
 def error_line(message: str, hint: str | None) -> str:
@@ -41,7 +27,14 @@ def error_line(message: str, hint: str | None) -> str:
 class Console:
     """Standard output for results, standard error for what happens meanwhile."""
 
-    def __init__(self, *, quiet: bool, verbose: bool, color: bool | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        verbose: bool,
+        color: bool | None = None,
+        progress: bool = True,
+    ) -> None:
         self.quiet = quiet
         self._least = Level.WARNING if quiet else Level.DETAIL if verbose else Level.STEP
         self.is_terminal = sys.stdout.isatty()
@@ -49,19 +42,21 @@ class Console:
         if color is None and os.environ.get("NO_COLOR"):
             color = False
         self.color = self.is_terminal if color is None else color
-        self._bar: click.progressbar | None = None  # type: ignore[valid-type]
-        self._stage: tuple[str, str] | None = None
-        self._stage_began = 0.0
+        shown = progress and not quiet and self._log_is_terminal
+        self._progress = ProgressLine(sys.stderr) if shown else None
+        # Stages that go on side by side are told from threads of their own.
+        self._turn = threading.RLock()
 
     def show(self, event: Event) -> None:
-        """Show a note as a line, a tick as a bar."""
-        if isinstance(event, Tick):
-            self._tick(event)
-        elif event.level >= self._least:
-            self._log(event)
+        """Show a note as a line, a tick as progress."""
+        with self._turn:
+            if isinstance(event, Note):
+                if event.level >= self._least:
+                    self._log(event)
+            elif self._progress is not None:
+                self._progress.tick(event, time.monotonic())
 
     def _log(self, note: Note) -> None:
-        self.close()
         warning = "warning: " if note.level == Level.WARNING else ""
         subject = f"{note.subject}: " if note.subject else ""
         self._line(printable(f"{subject}{warning}{note.text}"), err=True)
@@ -73,13 +68,16 @@ class Console:
 
     def failure(self, name: str, outcome: str, reason: str | None) -> None:
         """What went wrong with one database; said even when quiet."""
-        self.close()
         self._line(printable(f"{name}: {outcome}: {reason}"), err=True)
 
     def _line(self, text: str, *, err: bool) -> None:
         if not (self._log_is_terminal if err else self.is_terminal):
             text = f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}"
-        click.echo(text, err=err, color=self.color or None)
+        self._write(text, err=err, color=self.color or None)
+
+    def _write(self, text: str, *, err: bool, color: bool | None) -> None:
+        self.close()
+        click.echo(text, err=err, color=color)
 
     def table(
         self,
@@ -109,24 +107,10 @@ class Console:
                 for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             bold = self.color and index == 0
-            click.echo(click.style(text, bold=True) if bold else text, color=self.color)
-
-    def _tick(self, tick: Tick) -> None:
-        if self.quiet or not self._log_is_terminal or tick.total <= 0:
-            return
-        stage, now = (tick.subject, tick.stage), time.monotonic()
-        if stage != self._stage:
-            self.close()
-            self._stage, self._stage_began = stage, now
-        if self._bar is None and now - self._stage_began >= BAR_AFTER_SECONDS:
-            label = printable(f"{tick.subject} {tick.stage}".strip())
-            self._bar = click.progressbar(length=tick.total, label=label, file=sys.stderr)
-            self._bar.__enter__()
-        if self._bar is not None:
-            self._bar.update(max(0, min(tick.done, tick.total) - self._bar.pos))
+            shown = click.style(text, bold=True) if bold else text
+            self._write(shown, err=False, color=self.color)
 
     def close(self) -> None:
-        """End a progress bar that is being shown."""
-        if self._bar is not None:
-            self._bar.__exit__(None, None, None)
-        self._bar, self._stage = None, None
+        """Take away the line of progress that is being shown; the next tick brings it back."""
+        if self._progress is not None:
+            self._progress.clear()

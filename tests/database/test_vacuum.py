@@ -227,7 +227,7 @@ def test_progress_is_told_to_the_end(make_database: MakeDatabase) -> None:
     vacuum(path, VacuumOptions(pages=70), name="shop", listen=events.append)
 
     assert [event for event in events if isinstance(event, Tick)][-1] == Tick(
-        "shop", "vacuum", 70, 70
+        "shop", "vacuum", 70, 70, "pages"
     )
 
 

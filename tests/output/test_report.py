@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sqlitekeeper.output.plain import shortened
 from sqlitekeeper.output.report import per_day, show_report, sparkline, to_do
-from sqlitekeeper.output.terminal import Console, shortened
+from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.state.report import HistoryPoint, ReportEntry, TableSpace
 
 MEBIBYTE = 2**20
