@@ -12,18 +12,20 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "sqlitekeeper"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What anyone may import: errors, events, words and threads.
-EVERYWHERE = {"errors", "events", "wording", "workers", ""}
+# What anyone may import: errors, events, words, threads, and what hides secrets.
+EVERYWHERE = {"errors", "events", "redaction", "wording", "workers", ""}
 MAY_IMPORT = {
     "config": set(),
     "database": set(),
     "state": {"database"},
     "backups": {"database", "state"},
-    # Result types only, under TYPE_CHECKING.
+    # Result types only, under TYPE_CHECKING; settings likewise.
     "output": set(),
-    "cli": {"config", "database", "state", "backups", "output"},
+    "notify": set(),
+    "cli": {"config", "database", "state", "backups", "output", "notify"},
     "errors": set(),
     "events": set(),
+    "redaction": set(),
     "wording": set(),
     "workers": set(),
 }
@@ -79,10 +81,24 @@ def test_no_module_is_too_long(module: Path) -> None:
     assert len(module.read_text().splitlines()) <= 350
 
 
-def test_only_one_module_runs_processes() -> None:
-    """And it is the one that runs rclone."""
+def test_only_two_modules_run_processes() -> None:
+    """One runs rclone, the other what [notify] names."""
     users = [m.relative_to(PACKAGE).as_posix() for m in MODULES if "subprocess" in imports(m)]
-    assert users == ["backups/rclone_process.py"]
+    assert users == ["backups/rclone_process.py", "notify/command.py"]
+
+
+def test_only_the_ping_opens_connections() -> None:
+    """Everything else leaves the network to rclone; urllib.parse is no network."""
+    users = [m.relative_to(PACKAGE).as_posix() for m in MODULES if opens_connections(m)]
+    assert users == ["notify/ping.py"]
+
+
+def opens_connections(module: Path) -> bool:
+    """Whether a module imports what speaks HTTP or TLS."""
+    tree = ast.parse(module.read_text())
+    names = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    return not names.isdisjoint({"urllib.request", "http.client", "ssl"})
 
 
 def test_the_standard_librarys_sqlite3_is_not_used() -> None:

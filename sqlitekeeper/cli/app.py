@@ -5,13 +5,15 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 import click
 
+from sqlitekeeper.cli.run_record import RunRecord, wants_to_hear
 from sqlitekeeper.cli.version import version_text
 from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
-from sqlitekeeper.output.json_text import print_failure
+from sqlitekeeper.output.json_text import failure_object, print_object
 from sqlitekeeper.output.terminal import error_line
 
 COMMANDS = (
@@ -85,52 +87,74 @@ def run_command_line(arguments: list[str]) -> int:
     # Python leaves them out when the caller has closed them.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    record = RunRecord()
     try:
-        status = _run(arguments)
+        status = _run(arguments, record)
         sys.stdout.flush()
     except OSError as error:
         # Whoever read our output has gone, or has no room for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             click.echo(error_line(f"standard output: {error.strerror}", None), err=True)
-        return 1
+        status = 1
+    record.tell(status)
     return status
 
 
-def _run(arguments: list[str]) -> int:
-    if not arguments:
+def _run(arguments: list[str], record: RunRecord) -> int:
+    # Without arguments a shell may still be asking for its completion script.
+    if not arguments and "_KEEPER_COMPLETE" not in os.environ:
         click.echo(keeper.get_help(click.Context(keeper, info_name="keeper")), err=True)
         return 2
     try:
-        return keeper.main(arguments, prog_name="keeper", standalone_mode=False) or 0
+        return keeper.main(arguments, "keeper", standalone_mode=False, obj=record) or 0
     except click.UsageError as error:
         context = error.ctx
         usage = f"see: {context.command_path} --help" if context else None
-        return _fail(arguments, 2, error.format_message(), usage)
+        return _fail(record, arguments, 2, error.format_message(), usage)
     except click.ClickException as error:
-        return _fail(arguments, error.exit_code, error.format_message(), None)
+        return _fail(record, arguments, error.exit_code, error.format_message(), None)
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error.__cause__ if isinstance(error, click.Abort) else error
-        return _fail(arguments, 130, str(cause or "") or "interrupted", None)
+        return _fail(record, arguments, 130, str(cause or "") or "interrupted", None)
     except BrokenPipeError:
         raise
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
-        return _fail(arguments, trouble.exit_code, trouble.message, trouble.hint)
+        return _fail(record, arguments, trouble.exit_code, trouble.message, trouble.hint)
     except Exception as error:
         if {"-v", "--verbose"} & set(arguments):
             traceback.print_exc()
         message = f"a defect in keeper: {type(error).__name__}: {error}"
-        return _fail(arguments, 1, message, "please report it; --verbose shows where it happened")
+        return _fail(
+            record, arguments, 1, message, "please report it; --verbose shows where it happened"
+        )
 
 
-def _fail(arguments: list[str], code: int, message: str, hint: str | None) -> int:
+def _fail(
+    record: RunRecord, arguments: list[str], code: int, message: str, hint: str | None
+) -> int:
     """Say what went wrong: one line for people, one object on standard output for --json."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    command = _command_name(arguments)
+    record.result = failure_object(command, code, message, hint)
+    unasked = not record.knows_config and "--dry-run" not in options
+    if unasked and wants_to_hear(command, _config_option(options)):
+        record.unheard = "the run had not begun"
     if "--json" in options:
-        print_failure(_command_name(arguments), code, message, hint)
+        print_object(record.result)
     click.echo(error_line(message, hint), err=True)
     return code
+
+
+def _config_option(options: list[str]) -> Path | None:
+    """What --config names on a command line that was refused."""
+    for index, word in enumerate(options):
+        if word in ("-c", "--config") and index + 1 < len(options):
+            return Path(options[index + 1])
+        if word.startswith("--config="):
+            return Path(word.removeprefix("--config="))
+    return None
 
 
 def _command_name(arguments: list[str]) -> str | None:

@@ -23,7 +23,7 @@ from sqlitekeeper.database.expected import judge_expected
 from sqlitekeeper.database.findings import Finding
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.output.doctor import show_findings, total
-from sqlitekeeper.output.json_text import print_results
+from sqlitekeeper.output.json_text import print_object, results_object
 
 HELP = """Say what is wrong or risky on this host and with these databases.
 
@@ -115,7 +115,8 @@ def _finish(session: Session, findings: Sequence[Finding]) -> int:
     code = 1 if failures else 0
     if session.json:
         listed = [asdict(one) for one in findings]
-        print_results(session.command, [], code, total(findings), {"findings": listed})
+        more = {"findings": listed}
+        print_object(results_object(session.command, [], code, total(findings), more))
     else:
         verbose = bool(click.get_current_context().params["verbose"])
         show_findings(session.console, findings, everything=verbose)

@@ -3,17 +3,18 @@
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
 
 from sqlitekeeper.cli.exit_status import combined
-from sqlitekeeper.config import Config, Database, read_config
-from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.cli.run_record import RunRecord
+from sqlitekeeper.config import NOTIFYING, Config, Database, read_config
+from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Event, Listener
-from sqlitekeeper.output.json_text import print_results
+from sqlitekeeper.output.json_text import print_object, results_object
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.workers import in_order
 
@@ -38,20 +39,32 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One run of one command."""
+    """One run of one command; `notifies` says whether others may want to hear of it."""
 
     command: str
     json: bool
     console: Console
     config_file: Path | None
+    notifies: bool = False
+    record: RunRecord = field(default_factory=RunRecord)
 
     def config(self) -> Config:
-        """The configuration that applies to this run."""
-        return read_config(self.config_file, os.environ)
+        """The configuration that applies to this run; whom it says to tell, hears of the start."""
+        self.record.knows_config = True
+        try:
+            config = read_config(self.config_file, os.environ)
+        except ConfigError:
+            if self.notifies:
+                self.record.unheard = "the configuration says whom, and it cannot be used"
+            raise
+        if self.notifies:
+            self.record.begin(self.command, config.notify, self.console.show)
+        return config
 
     def listen(self, event: Event) -> None:
         """Show what the library says while it works."""
         self.console.show(event)
+        self.record.hear(event)
 
     def finish(
         self,
@@ -68,12 +81,16 @@ class Session:
             if len(results) > 1
             else "; ".join(filter(None, (r.reason for r in failed)))
         )
-        if self.json:
-            print_results(self.command, results, code, message, more)
-        else:
+        failures = [(result.name, result.outcome, result.reason) for result in failed]
+        if self.json or self.record.is_wanted:
+            found = results_object(self.command, results, code, message, more)
+            self.record.keep(found, lambda summary: show(summary, results), failures)
+            if self.json:
+                print_object(found)
+        if not self.json:
             show(self.console, results)
-        for result in failed:
-            self.console.failure(result.name, result.outcome, result.reason)
+        for failure in failures:
+            self.console.failure(*failure)
         return code
 
 
@@ -174,8 +191,13 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         no_color: bool,
         **arguments: Any,
     ) -> int:
-        console = Console(quiet=quiet, verbose=verbose, color=False if no_color else None)
-        session = Session(command_name(context), as_json, console, config_file)
+        color = False if no_color else None
+        console = Console(quiet=quiet, verbose=verbose, color=color, progress=not as_json)
+        name = command_name(context)
+        # A rehearsal must not look like a run to whoever is told of runs.
+        notifies = name in NOTIFYING and not arguments.get("dry_run")
+        record = context.find_object(RunRecord) or RunRecord()
+        session = Session(name, as_json, console, config_file, notifies, record)
         try:
             status: int = function(session, **arguments)
         finally:

@@ -11,6 +11,7 @@ from sqlitekeeper.config.overlaps import refuse_place_of_files
 from sqlitekeeper.config.paths import is_local, local_folder
 from sqlitekeeper.config.selection import refuse_claimed_names, select_databases
 from sqlitekeeper.config.settings import (
+    NOTIFYING,
     BackupSettings,
     Config,
     Database,
@@ -20,6 +21,7 @@ from sqlitekeeper.config.settings import (
 )
 
 __all__ = [
+    "NOTIFYING",
     "BackupSettings",
     "Config",
     "Database",

@@ -6,7 +6,13 @@ from typing import Any
 from sqlitekeeper.config import values
 from sqlitekeeper.config.discovery import databases
 from sqlitekeeper.config.overlaps import Place, refuse_databases_there, refuse_shared_places
-from sqlitekeeper.config.settings import BackupSettings, FileSet, NotifySettings, VacuumSettings
+from sqlitekeeper.config.settings import (
+    NOTIFYING,
+    BackupSettings,
+    FileSet,
+    NotifySettings,
+    VacuumSettings,
+)
 from sqlitekeeper.config.spots import Source, Spot
 
 _KEEPS = tuple(field for field in BackupSettings.__slots__ if field.startswith("keep_"))
@@ -39,8 +45,10 @@ _FILES: values.Keys = {
 }
 
 _NOTIFY: values.Keys = {
-    "ping_url": values.url,
+    "ping_url": values.ping_url,
+    "commands": values.listed(values.choice(*NOTIFYING)),
     "on_failure": values.command,
+    "on_success": values.command,
 }
 
 

@@ -6,6 +6,9 @@ from typing import Literal
 
 COMMAND_LINE = "command line"
 
+# The commands that can tell others how they went: those that a schedule runs.
+NOTIFYING = ("backup", "files", "vacuum", "drill")
+
 
 @dataclass(frozen=True, slots=True)
 class Database:
@@ -81,10 +84,20 @@ class FileSet:
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """`[notify]`: whom to tell how a run went."""
+    """`[notify]`: whom to tell how a run of one of `commands` went.
+
+    `ping_url` is a secret; `{command}` in it stands for the command's name.
+    """
 
     ping_url: str | None = None
+    commands: tuple[str, ...] = ("backup",)
     on_failure: tuple[str, ...] = ()
+    on_success: tuple[str, ...] = ()
+
+    def hears_of(self, command: str) -> bool:
+        """Whether anybody is to be told of this command's runs."""
+        listeners = self.ping_url or self.on_failure or self.on_success
+        return bool(listeners) and command in self.commands
 
 
 @dataclass(frozen=True, slots=True)

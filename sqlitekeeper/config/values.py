@@ -94,18 +94,27 @@ def duration(value: object, spot: Spot) -> float:
         raise spot.error(str(error)) from None
 
 
-def url(value: object, spot: Spot) -> str:
-    """An http or https address."""
-    from urllib.parse import urlsplit
+def ping_url(value: object, spot: Spot) -> str:
+    """An http or https address with its {hostname} filled in; its {command} stays.
 
-    address = text(value, spot)
+    It is a secret, so that no message shows it.
+    """
+    from urllib.parse import quote, urlsplit
+
+    fillers = {"hostname": lambda: quote(spot.source.hostname()), "command": lambda: "{command}"}
+    try:
+        address = fill(text(value, spot), fillers)
+    except ValueError:
+        raise spot.error("may have {hostname} and {command} in it, and no other braces") from None
     try:
         parts = urlsplit(address)
         usable = bool(parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
     except ValueError:
         usable = False
     if not usable or not address.isascii() or not address.isprintable() or " " in address:
-        raise spot.error(f"must be an http:// or https:// address, not {described(value)}")
+        raise spot.error(
+            "must be an http:// or https:// address (it is not shown, since it is a secret)"
+        )
     return address
 
 
@@ -155,7 +164,9 @@ def listed(item: Parser[T]) -> Parser[tuple[T, ...]]:
 
     def parse(value: object, spot: Spot) -> tuple[T, ...]:
         if not isinstance(value, list):
-            raise spot.error(f"must be a list in [brackets], not {described(value)}")
+            # What should have been an argument of rclone or an alert may be a secret.
+            found = "a text" if isinstance(value, str) else described(value)
+            raise spot.error(f"must be a list in [brackets], not {found}")
         return tuple(item(one, spot.at(index)) for index, one in enumerate(value))
 
     return parse

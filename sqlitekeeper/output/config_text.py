@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
-from sqlitekeeper.output.terminal import Console, printable
+from sqlitekeeper.output.plain import printable
+from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.redaction import concealed, redacted
 from sqlitekeeper.wording import span
 
 if TYPE_CHECKING:
@@ -55,15 +56,22 @@ def config_rows(
     ]
     rows.append(("timeout", f"{backup.timeout_seconds:g} s"))
     if backup.rclone_args:
-        rows.append(("rclone_args", " ".join(backup.rclone_args)))
+        rows.append(("rclone_args", " ".join(redacted(backup.rclone_args))))
     for files in config.files:
         rows += _files_rows(files)
-    if config.notify.ping_url or config.notify.on_failure:
-        rows.append(("notify", None))
-        if config.notify.ping_url:
-            rows.append(("ping_url", concealed(config.notify.ping_url)))
-        if config.notify.on_failure:
-            rows.append(("on_failure", " ".join(config.notify.on_failure)))
+    notify = config.notify
+    if notify.ping_url or notify.on_failure or notify.on_success:
+        rows += [("notify", None), ("commands", ", ".join(notify.commands))]
+        if notify.ping_url:
+            rows.append(("ping_url", concealed(notify.ping_url)))
+        rows += [
+            (key, " ".join(_without_secrets(command)))
+            for key, command in (
+                ("on_failure", notify.on_failure),
+                ("on_success", notify.on_success),
+            )
+            if command
+        ]
     return rows
 
 
@@ -90,20 +98,23 @@ def config_object(config: "Config", rclone: str | None) -> dict[str, Any]:
         "state": str(config.state),
         "rclone": rclone,
         "vacuum": _fields(config.vacuum),
-        "backup": _fields(config.backup),
+        "backup": _fields(config.backup) | {"rclone_args": redacted(config.backup.rclone_args)},
         "files": [_fields(files) for files in config.files],
         "notify": {
             "ping_url": concealed(notify.ping_url) if notify.ping_url else None,
-            "on_failure": list(notify.on_failure),
+            "commands": list(notify.commands),
+            "on_failure": _without_secrets(notify.on_failure),
+            "on_success": _without_secrets(notify.on_success),
         },
     }
 
 
-def concealed(url: str) -> str:
-    """An address of which only the host is left: the rest of a ping URL is its password."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}/..."
+def _without_secrets(command: Sequence[str]) -> list[str]:
+    """A command as it may be shown: an address in it may be a secret as a whole."""
+    return [
+        concealed(word) if word.startswith(("http://", "https://")) else word
+        for word in redacted(command)
+    ]
 
 
 def _database_rows(database: "Database", line: int | None) -> list[Row]:

@@ -10,21 +10,21 @@ from typing import Any
 _LISTS = {"files": "files"}
 
 
-def print_results(
+def results_object(
     command: str, results: Sequence[Any], code: int, message: str, more: dict[str, Any]
-) -> None:
-    """Print the object of a command that went through, whatever became of each database."""
+) -> dict[str, Any]:
+    """The object of a command that went through, whatever became of each database."""
     error = {"code": code, "message": message, "hint": None} if code else None
-    _print(
-        {"command": command, "ok": code == 0, "error": error, **more}
-        | _listed(command, [entry(result) for result in results])
-    )
+    head = {"command": command, "ok": code == 0, "error": error, **more}
+    return head | _listed(command, [entry(result) for result in results])
 
 
-def print_failure(command: str | None, code: int, message: str, hint: str | None) -> None:
-    """Print the object of a command that could not be carried out at all."""
+def failure_object(
+    command: str | None, code: int, message: str, hint: str | None
+) -> dict[str, Any]:
+    """The object of a command that could not be carried out at all."""
     error = {"code": code, "message": message, "hint": hint}
-    _print({"command": command, "ok": False, "error": error} | _listed(command, []))
+    return {"command": command, "ok": False, "error": error} | _listed(command, [])
 
 
 def _listed(command: str | None, entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -39,8 +39,14 @@ def entry(result: Any) -> dict[str, Any]:
     return fields
 
 
-def _print(value: dict[str, Any]) -> None:
-    print(json.dumps(value, indent=2, default=_plain))
+def object_text(value: dict[str, Any]) -> str:
+    """An object as it is printed, without the last line's end."""
+    return json.dumps(value, indent=2, default=_plain)
+
+
+def print_object(value: dict[str, Any]) -> None:
+    """Print it on standard output."""
+    print(object_text(value))
 
 
 def _plain(value: object) -> str:

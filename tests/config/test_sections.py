@@ -56,8 +56,10 @@ def test_every_key_is_read(configure: Configure) -> None:
         exclude = ["tmp/**"]
         max_delete = 250
         [notify]
-        ping_url = "https://hc-ping.com/<uuid>"
+        ping_url = "https://hc-ping.com/<key>/{hostname}-{command}"
+        commands = ["backup", "drill"]
         on_failure = ["/usr/local/bin/alert", "--loud"]
+        on_success = ["logger"]
         """
     )
     assert config == Config(
@@ -92,7 +94,10 @@ def test_every_key_is_read(configure: Configure) -> None:
             ),
         ),
         notify=NotifySettings(
-            ping_url="https://hc-ping.com/<uuid>", on_failure=("/usr/local/bin/alert", "--loud")
+            ping_url="https://hc-ping.com/<key>/web1-{command}",
+            commands=("backup", "drill"),
+            on_failure=("/usr/local/bin/alert", "--loud"),
+            on_success=("logger",),
         ),
     )
 
@@ -167,12 +172,12 @@ BAD = [
     ("[vacuum]\noptimize = 1", "vacuum.optimize: must be true or false, not 1"),
     ("state = 5", "state: must be a text in quotes, not 5"),
     ("rclone = false", "rclone: must be a text in quotes, not false"),
-    ("databases = 'x'", 'databases: must be a list in [brackets], not "x"'),
+    ("databases = 'x'", "databases: must be a list in [brackets], not a text"),
     ("[databases]\npath = 'x'", "databases: must be a list of tables; write [[databases]]"),
     ("databases = ['x']", 'databases[0]: must be a table, not "x"'),
     (
         "[[databases]]\npath = '*'\nexclude = 'x'",
-        'databases[0].exclude: must be a list in [brackets], not "x"',
+        "databases[0].exclude: must be a list in [brackets], not a text",
     ),
     (
         "[[databases]]\npath = '*'\nexclude = ['x', 1]",
@@ -187,7 +192,7 @@ BAD = [
     ("[backup]\nmax_age = 26", 'backup.max_age: must be a duration such as "26h", not 26'),
     (
         "[backup]\nrclone_args = '-v'",
-        'backup.rclone_args: must be a list in [brackets], not "-v"',
+        "backup.rclone_args: must be a list in [brackets], not a text",
     ),
     ("[backup]\nloss_alarm = true", "backup.loss_alarm: must be a number from 0 to 1, not true"),
     (
@@ -196,7 +201,7 @@ BAD = [
     ),
     (
         "[notify]\non_failure = 'alert'",
-        'notify.on_failure: must be a list in [brackets], not "alert"',
+        "notify.on_failure: must be a list in [brackets], not a text",
     ),
     # impossible values
     ("[vacuum]\npages = -1", "vacuum.pages: must be from 0 to 2147483647, not -1"),
@@ -278,7 +283,10 @@ BAD = [
     *(
         (
             f"[notify]\nping_url = '{url}'",
-            f'notify.ping_url: must be an http:// or https:// address, not "{url}"',
+            (
+                "notify.ping_url: must be an http:// or https:// address"
+                " (it is not shown, since it is a secret)"
+            ),
         )
         for url in (
             "ftp://x/",
@@ -288,6 +296,14 @@ BAD = [
             "http://x:port/",
             "http://[x/",
         )
+    ),
+    (
+        "[notify]\nping_url = 'https://x/{host}'",
+        "notify.ping_url: may have {hostname} and {command} in it, and no other braces",
+    ),
+    (
+        "[notify]\ncommands = ['backup', 'report']",
+        'notify.commands[1]: must be one of backup, files, vacuum, drill, not "report"',
     ),
 ]
 
@@ -318,7 +334,7 @@ SECTIONS = {
     ],
     "databases": ["path", "name", "exclude", "backup", "optional"],
     "files": ["name", "path", "to", "exclude", "max_delete"],
-    "notify": ["ping_url", "on_failure"],
+    "notify": ["ping_url", "commands", "on_failure", "on_success"],
 }
 WHOLE = {
     "databases": {"path": "app.sqlite3"},

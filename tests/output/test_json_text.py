@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from sqlitekeeper.database.checkpoint import Checkpoint
 from sqlitekeeper.database.create import InitResult
 from sqlitekeeper.database.vacuum import VacuumResult
-from sqlitekeeper.output.json_text import entry, print_failure, print_results
+from sqlitekeeper.output.json_text import entry, failure_object, object_text, results_object
+
+
+def printed(value: dict[str, Any]) -> Any:
+    """An object as a script reads it."""
+    return json.loads(object_text(value))
 
 
 def test_entry_has_plain_values() -> None:
@@ -21,12 +25,11 @@ def test_entry_has_plain_values() -> None:
     assert "exit_code" not in fields
 
 
-def test_success_has_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_success_has_no_error() -> None:
     """`ok` and a null `error`, and what a command adds at the top."""
     result = InitResult("a", Path("/a"), "created")
-    print_results("init", [result], 0, "", {"seconds": 1.5})
+    said = printed(results_object("init", [result], 0, "", {"seconds": 1.5}))
 
-    said = json.loads(capsys.readouterr().out)
     assert (said["command"], said["ok"], said["error"], said["seconds"]) == (
         "init",
         True,
@@ -36,19 +39,17 @@ def test_success_has_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert said["databases"][0]["path"] == "/a"
 
 
-def test_failure_has_code_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_has_code_and_message() -> None:
     """The exit status is in the object."""
-    print_results("init", [InitResult("a", Path("/a"), "failed", "no")], 3, "1 of 2", {})
+    failed = InitResult("a", Path("/a"), "failed", "no")
+    said = printed(results_object("init", [failed], 3, "1 of 2", {}))
 
-    said = json.loads(capsys.readouterr().out)
     assert (said["ok"], said["error"]) == (False, {"code": 3, "message": "1 of 2", "hint": None})
 
 
-def test_failure_before_any_work_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_before_any_work_is_an_object_too() -> None:
     """With the keys that a script looks at first."""
-    print_failure(None, 2, "no", "try this")
-
-    assert json.loads(capsys.readouterr().out) == {
+    assert printed(failure_object(None, 2, "no", "try this")) == {
         "command": None,
         "ok": False,
         "error": {"code": 2, "message": "no", "hint": "try this"},
@@ -56,10 +57,10 @@ def test_failure_before_any_work_is_an_object_too(capsys: pytest.CaptureFixture[
     }
 
 
-def test_unprintable_names_are_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unprintable_names_are_ascii() -> None:
     """Control characters and names that are no UTF-8 are escaped."""
-    print_results("init", [InitResult("\x1b\udcff", Path("/a"), "created")], 0, "", {})
+    odd = InitResult("\x1b\udcff", Path("/a"), "created")
+    out = object_text(results_object("init", [odd], 0, "", {}))
 
-    out = capsys.readouterr().out
     assert out.isascii()
     assert "\x1b" not in out

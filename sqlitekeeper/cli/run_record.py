@@ -1,0 +1,102 @@
+"""What a run came to, kept for those whom `[notify]` of keeper.toml wants to be told of it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sqlitekeeper import __version__
+from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.events import Event, Listener, Note
+from sqlitekeeper.output.json_text import object_text
+from sqlitekeeper.output.terminal import Console
+
+if TYPE_CHECKING:
+    from sqlitekeeper.config import NotifySettings
+    from sqlitekeeper.notify.notifier import Notifier
+    from sqlitekeeper.output.summary import Summary
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One run; it is filled while the run goes on, and told at its end.
+
+    `result` is the run's JSON object. `unheard` says why nobody can be told of a run that
+    somebody may have wanted to hear of.
+    """
+
+    command: str = ""
+    result: dict[str, Any] = field(default_factory=dict)
+    unheard: str | None = None
+    knows_config: bool = False
+    _notifier: "Notifier | None" = None
+    _summary: "Summary | None" = None
+
+    def begin(self, command: str, settings: "NotifySettings", listen: Listener) -> None:
+        """Tell those who want to hear of this command that it has begun."""
+        if not settings.hears_of(command) or self._notifier is not None:
+            return
+        # Late: most runs have nobody to tell.
+        from sqlitekeeper.notify.notifier import Notifier
+        from sqlitekeeper.output.summary import Summary
+
+        self.command = command
+        self._summary = Summary()
+        self._notifier = Notifier(settings, command, __version__, listen)
+        self._notifier.begin()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody will be told."""
+        return self._notifier is not None
+
+    def hear(self, event: Event) -> None:
+        """Keep what the log says."""
+        if self._summary is not None and isinstance(event, Note):
+            self._summary.show(event)
+
+    def keep(
+        self,
+        result: dict[str, Any],
+        show: Callable[[Console], None],
+        failures: Sequence[tuple[str, str, str | None]],
+    ) -> None:
+        """Keep the results as JSON has them and as `show` shows them, and what failed."""
+        self.result = result
+        if self._summary is not None:
+            show(self._summary)
+            for failure in failures:
+                self._summary.failure(*failure)
+
+    def tell(self, status: int) -> None:
+        """Tell how the run ended; that never changes how it ended."""
+        try:
+            if self._notifier is not None and self._summary is not None:
+                import socket
+
+                text = self._summary.text(
+                    self.command, socket.gethostname(), status, self.result.get("error")
+                )
+                self._notifier.end(status, text, object_text(self.result) + "\n")
+            elif self.unheard and status:
+                click.echo(f"keeper: nobody was notified: {self.unheard}", err=True)
+        except KeyboardInterrupt:
+            click.echo("keeper: interrupted: not everybody was notified", err=True)
+        except OSError:
+            # Standard error has gone, and with it whoever could be told of trouble.
+            return
+
+
+def wants_to_hear(command: str | None, config_file: Path | None) -> bool:
+    """Whether somebody expects to hear of a run that did not get as far as its configuration."""
+    from sqlitekeeper.config import NOTIFYING, read_config
+
+    if command not in NOTIFYING:
+        return False
+    try:
+        return read_config(config_file, os.environ).notify.hears_of(command)
+    except ConfigError:
+        return True

@@ -1,0 +1,84 @@
+"""What may be shown of command lines and addresses that hold secrets."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+HIDDEN = "***"
+
+# Words of rclone's flags and settings whose value is a secret, such as --s3-secret-access-key,
+# --sftp-pass or --header (which may be "Authorization: ...").
+_SECRET_WORDS = frozenset(
+    [
+        *("authorization", "cookie", "cookies", "credentials", "grant", "header", "headers"),
+        *("key", "pass", "passphrase", "password", "password2", "pem", "private", "sas"),
+        *("secret", "token"),
+    ]
+)
+# These only say where a secret lies, or how it is used.
+_HARMLESS_ENDS = frozenset({"agent", "blocks", "file", "path"})
+_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+# What a remote may carry in its own name: ":s3,secret_access_key=...:bucket".
+_PARAMETER = re.compile(r"""(?<=,)([A-Za-z0-9_]+)=("(?:[^"]|"")*"|'(?:[^']|'')*'|[^,:]*)""")
+
+
+def redacted(command: Sequence[str]) -> list[str]:
+    """A command line in which the values of flags that look secret are `***`."""
+    shown: list[str] = []
+    hide_next = False
+    for word in command:
+        if hide_next and not word.startswith("--"):
+            shown.append(HIDDEN)
+            hide_next = False
+            continue
+        flag, equals, value = word.partition("=")
+        secret = _is_secret_flag(flag)
+        hide_next = secret and not equals
+        shown.append(f"{flag}={HIDDEN}" if secret and value else _redacted_address(word))
+    return shown
+
+
+def secrets_in(command: Sequence[str]) -> frozenset[str]:
+    """The values that `redacted` hides, so that they can be taken out of other texts."""
+    values = set()
+    for index, word in enumerate(command):
+        flag, equals, value = word.partition("=")
+        if _is_secret_flag(flag):
+            following = command[index + 1] if index + 1 < len(command) else ""
+            values.add(value if equals else "" if following.startswith("--") else following)
+        values |= set(_USER.findall(word))
+        values |= {
+            found[2].strip("\"'") for found in _PARAMETER.finditer(word) if _is_secret(found[1])
+        }
+    return frozenset(values - {""})
+
+
+def scrubbed(text: str, secrets: Iterable[str]) -> str:
+    """A text without these secrets."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return text
+
+
+def concealed(url: str) -> str:
+    """An address of which only the host is left: the rest of a ping URL is its password."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}/..."
+
+
+def _is_secret_flag(flag: str) -> bool:
+    return flag.startswith("--") and _is_secret(flag)
+
+
+def _is_secret(name: str) -> bool:
+    words = re.split(r"[-_]+", name.lower().strip("-"))
+    return words[-1] not in _HARMLESS_ENDS and not _SECRET_WORDS.isdisjoint(words)
+
+
+def _redacted_address(word: str) -> str:
+    word = _USER.sub(HIDDEN, word)
+    return _PARAMETER.sub(
+        lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], word
+    )
