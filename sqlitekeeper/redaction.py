@@ -1,4 +1,4 @@
-"""What may be shown of command lines and addresses that hold secrets."""
+"""What may be shown of texts, command lines and addresses that hold secrets."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,13 +16,32 @@ _SECRET_WORDS = frozenset(
 )
 # These only say where a secret lies, or how it is used.
 _HARMLESS_ENDS = frozenset({"agent", "blocks", "file", "path"})
-_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-# What a remote may carry in its own name: ":s3,secret_access_key=...:bucket".
-_PARAMETER = re.compile(r"""(?<=,)([A-Za-z0-9_]+)=("(?:[^"]|"")*"|'(?:[^']|'')*'|[^,:]*)""")
+_USER = re.compile(r"://([^/@\s]+)@")
+_SECRETS = (
+    # https://user:password@host
+    (re.compile(r"(\w+://)[^\s/@\"']+@"), r"\1***@"),
+    # Presigned URLs are keys by themselves, and no query of a storage API helps anyone.
+    (re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+"), r"\1?***"),
+    (re.compile(r"(?i)\b(authorization: *(?:\w+ )?)[^\s,;]+"), r"\1***"),
+    # :s3,secret_access_key=...:bucket
+    (
+        re.compile(
+            r"(?i)\b(\w*(?:secret|pass|token|key|sig|credential)\w*=)(?:'[^']*'|[^\s,:;&'\"]+)"
+        ),
+        r"\1***",
+    ),
+)
+
+
+def without_secrets(text: str) -> str:
+    """A text of a program's, or a path of a remote, without the credentials that it may quote."""
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
 
 
 def redacted(command: Sequence[str]) -> list[str]:
-    """A command line in which the values of flags that look secret are `***`."""
+    """A command line in which the values of flags that look secret are `***`, and credentials."""
     shown: list[str] = []
     hide_next = False
     for word in command:
@@ -33,7 +52,7 @@ def redacted(command: Sequence[str]) -> list[str]:
         flag, equals, value = word.partition("=")
         secret = _is_secret_flag(flag)
         hide_next = secret and not equals
-        shown.append(f"{flag}={HIDDEN}" if secret and value else _redacted_address(word))
+        shown.append(f"{flag}={HIDDEN}" if secret and value else without_secrets(word))
     return shown
 
 
@@ -46,9 +65,6 @@ def secrets_in(command: Sequence[str]) -> frozenset[str]:
             following = command[index + 1] if index + 1 < len(command) else ""
             values.add(value if equals else "" if following.startswith("--") else following)
         values |= set(_USER.findall(word))
-        values |= {
-            found[2].strip("\"'") for found in _PARAMETER.finditer(word) if _is_secret(found[1])
-        }
     return frozenset(values - {""})
 
 
@@ -75,10 +91,3 @@ def _is_secret_flag(flag: str) -> bool:
 def _is_secret(name: str) -> bool:
     words = re.split(r"[-_]+", name.lower().strip("-"))
     return words[-1] not in _HARMLESS_ENDS and not _SECRET_WORDS.isdisjoint(words)
-
-
-def _redacted_address(word: str) -> str:
-    word = _USER.sub(HIDDEN, word)
-    return _PARAMETER.sub(
-        lambda found: f"{found[1]}={HIDDEN}" if _is_secret(found[1]) else found[0], word
-    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from sqlitekeeper.backups.rclone_log import (
 )
 from sqlitekeeper.backups.rclone_process import StalledError, run_process
 from sqlitekeeper.backups.rclone_program import environment, version_of
+from sqlitekeeper.redaction import redacted, scrubbed, secrets_in
 
 __all__ = [
     "TIMEOUT_SECONDS",
@@ -25,6 +27,7 @@ __all__ = [
     "RcloneFailedError",
     "RemoteObject",
     "Report",
+    "as_typed",
     "ends_with_slash",
 ]
 
@@ -65,7 +68,7 @@ class Rclone:
         self,
         program: str,
         extra: Sequence[str] = (),
-        say_command: Callable[[list[str]], None] = lambda command: None,
+        say_command: Callable[[str], None] = lambda command: None,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
@@ -283,10 +286,11 @@ class Rclone:
             command += ["--no-traverse", "--files-from-raw", "-"]
         elif left_out:
             command += ["--exclude-from", "-"]
+        self.say_command(as_typed(command, left_out or paths))
         if where:
             # Makes rclone name each call of the provider's API in its log.
             command += ["--dump", "headers"]
-        self.say_command(command)
+        secrets = secrets_in(self.extra)
         log = Log(watch)
         try:
             status, output = run_process(
@@ -297,10 +301,21 @@ class Rclone:
                 log=log,
             )
         except StalledError:
-            raise RcloneStalledError(command[1], where, self.timeout_seconds, log.words) from None
+            words = [scrubbed(word, secrets) for word in log.words]
+            raise RcloneStalledError(command[1], where, self.timeout_seconds, words) from None
         finally:
             # One step, as several threads may be here.
             self._calls.extend(log.calls)
         if status:
-            raise RcloneFailedError(command[1], where, status, log.words)
+            words = [scrubbed(word, secrets) for word in log.words]
+            raise RcloneFailedError(command[1], where, status, words)
         return output
+
+
+def as_typed(command: Sequence[str], names: Iterable[str] | None) -> str:
+    """A command as one could type it into a shell, with what it reads; no secrets of its flags."""
+    line = shlex.join(redacted(command))
+    if names is None:
+        return line
+    listed = sorted(names)
+    return f"printf '%s\\n' {shlex.join(listed)} | {line}" if listed else f"{line} </dev/null"

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlitekeeper.backups.calls import call_of
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.redaction import without_secrets
 
 LAST_WORDS = 4
 LONGEST_WORD = 500
@@ -152,29 +153,6 @@ class Log:
 def _printable(text: str) -> str:
     """On one line, and without what a terminal would obey."""
     return "".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_WORD]).strip()
-
-
-_SECRETS = (
-    # https://user:password@host
-    (re.compile(r"(\w+://)[^\s/@\"']+@"), r"\1***@"),
-    # Presigned URLs are keys by themselves, and no query of a storage API helps anyone.
-    (re.compile(r"(\w+://[^\s?\"'<>]+)\?[^\s\"'<>]+"), r"\1?***"),
-    (re.compile(r"(?i)\b(authorization: *(?:\w+ )?)[^\s,;]+"), r"\1***"),
-    # :s3,secret_access_key=...:bucket
-    (
-        re.compile(
-            r"(?i)\b(\w*(?:secret|pass|token|key|sig|credential)\w*=)(?:'[^']*'|[^\s,:;&'\"]+)"
-        ),
-        r"\1***",
-    ),
-)
-
-
-def without_secrets(text: str) -> str:
-    """A text of rclone's, or a path of a remote, without the credentials that it may quote."""
-    for pattern, shown in _SECRETS:
-        text = pattern.sub(shown, text)
-    return text
 
 
 _HINTS = (

@@ -1,6 +1,5 @@
 """Which destinations a command looks at, and the rclone that it looks with."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -40,8 +39,8 @@ def make_rclone(session: Session, config: Config) -> Rclone:
         KeeperError: there is none, or not the one that was asked for.
     """
 
-    def say_command(command: Sequence[str]) -> None:
-        session.listen(Note("", shlex.join(command), Level.DETAIL))
+    def say_command(command: str) -> None:
+        session.listen(Note("", command, Level.DETAIL))
 
     return Rclone(
         find_rclone(config.rclone),

@@ -1,15 +1,17 @@
 """Running rclone: finding it, asking it, and noticing when it did not do its work."""
 
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.rclone import Rclone, RcloneError
+from sqlitekeeper.backups.rclone import Rclone, RcloneError, as_typed
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.errors import ConfigError, KeeperError
-from tests.conftest import DEBIAN_RCLONE, S3, WrapRclone
+from tests.conftest import DEBIAN_RCLONE, S3, WrapRclone, contents
 
 AWKWARD = ["a b/it's #1; x.sqlite3", "a b/[1]{2}*?.sqlite3", "é☃/-v.sqlite3", "#c/;d.sqlite3"]
 
@@ -174,14 +176,52 @@ def test_asking_for_files_is_not_billed_as_a_listing(
 
 def test_user_arguments_reach_every_transfer(folder: Path, tmp_path: Path) -> None:
     """backup.rclone_args are passed on, as -v shows."""
-    said: list[list[str]] = []
+    said: list[str] = []
     rclone = Rclone(find_rclone(None), ["--bwlimit", "8M"], said.append)
 
     rclone.copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
     rclone.list_objects(str(tmp_path / "to"))
 
-    assert [command[1] for command in said] == ["copy", "lsjson"]
-    assert all("--bwlimit 8M" in shlex.join(command) for command in said)
+    assert len(said) == 2
+    assert "rclone copy --bwlimit 8M " in said[0]
+    assert "rclone lsjson --bwlimit 8M " in said[1]
+
+
+def test_shown_command_can_be_typed(folder: Path, tmp_path: Path) -> None:
+    """A shell that gets it does the same again, whatever the names are."""
+    said: list[str] = []
+    for path in AWKWARD:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("x")
+    rclone = Rclone(find_rclone(None), say_command=said.append)
+    rclone.copy(folder, str(tmp_path / "to"), AWKWARD, bucket_exists=False)
+    copied = contents(tmp_path / "to")
+    shutil.rmtree(tmp_path / "to")
+
+    done = subprocess.run(["/bin/sh", "-c", said[0]], capture_output=True)
+
+    assert done.returncode == 0
+    assert copied.keys() == set(AWKWARD)
+    assert contents(tmp_path / "to") == copied
+
+
+def test_command_without_names_reads_nothing(tmp_path: Path) -> None:
+    """It does not wait for somebody to type them."""
+    assert as_typed(["rclone", "copy"], []) == "rclone copy </dev/null"
+
+
+def test_secrets_among_the_users_arguments_are_never_shown(tmp_path: Path) -> None:
+    """Neither in the command that -v shows nor in what rclone says of it."""
+    said: list[str] = []
+    secret = ["--s3-secret-access-key=hunter2", "--bwlimit", "hunter2"]
+    rclone = Rclone(find_rclone(None), secret, said.append)
+
+    with pytest.raises(RcloneError) as caught:
+        rclone.list_objects(str(tmp_path))
+
+    assert "--s3-secret-access-key='***'" in said[0] or "'--s3-secret-access-key=***'" in said[0]
+    assert "bwlimit" in caught.value.message
+    assert "hunter2" not in caught.value.full_text
 
 
 # What goes wrong

@@ -333,7 +333,7 @@ def test_verbose_shows_what_rclone_is_asked(keeper: Keeper, three: list[Path], t
     run = keeper("backup", "a", "-v")
 
     assert re.search(rf"^{TIME} \S+/rclone lsjson .*{to}/", run.err, re.M)
-    assert re.search(rf"^{TIME} \S+/rclone copy .*{to}/", run.err, re.M)
+    assert re.search(rf"^{TIME} printf '%s\\n' .+ \| \S+/rclone copy .*{to}/", run.err, re.M)
 
 
 def test_configured_arguments_reach_rclone(
@@ -346,6 +346,20 @@ def test_configured_arguments_reach_rclone(
 
     assert run.status == 0
     assert re.search(r"rclone copy --bwlimit 8M ", run.err)
+
+
+@pytest.mark.parametrize("options", [["-v"], ["-v", "--json"]])
+def test_secret_among_the_arguments_is_never_shown(
+    keeper: Keeper, three: list[Path], backup_config: BackupConfig, to: Path, options: list[str]
+) -> None:
+    """rclone gets it; the log and the result do not."""
+    backup_config(three[0], to=to, rclone_args=["--b2-key=hunter2", "--b2-account", "AK"])
+
+    run = keeper("backup", *options)
+
+    assert run.status == 0
+    assert "--b2-account AK" in run.err
+    assert "hunter2" not in run.out + run.err
 
 
 def test_argument_that_makes_rclone_do_nothing_is_found_out(

@@ -178,6 +178,25 @@ def test_show_conceals_the_ping_urls_secret(
     assert "word" not in run.out
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_show_conceals_secrets_of_commands(
+    keeper: Keeper, tmp_path: Path, options: list[str]
+) -> None:
+    """Of rclone's arguments, and of commands that call somebody."""
+    (tmp_path / "keeper.toml").write_text(
+        '[backup]\nrclone_args = ["--b2-key", "hunter2", "--bwlimit", "8M"]\n'
+        '[notify]\non_failure = ["curl", "-d@-", "https://hooks.example/T0/hunter2"]\n'
+        'on_success = ["call", "--token=hunter2"]\n'
+    )
+
+    run = keeper("config", "show", *options)
+
+    assert run.status == 0
+    assert "hunter2" not in run.out
+    for word in ("8M", "https://hooks.example/...", "call"):
+        assert word in run.out
+
+
 def test_show_as_json_has_plain_values(keeper: Keeper, config: Path, tmp_path: Path) -> None:
     """Numbers are numbers, and every database has its entry's line."""
     shown = keeper("config", "show", "--json").json
