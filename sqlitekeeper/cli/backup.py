@@ -12,6 +12,7 @@ from sqlitekeeper import __version__
 from sqlitekeeper.backups.pipeline import Job
 from sqlitekeeper.backups.results import BackupResult, BackupRun
 from sqlitekeeper.backups.run import BackupOptions, back_up
+from sqlitekeeper.cli.completion import complete_folders, complete_names
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.memory import measured, remember
 from sqlitekeeper.cli.outputs import (
@@ -58,6 +59,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     "to",
     multiple=True,
     metavar="REMOTE",
+    shell_complete=complete_folders,
     help="An rclone path or a local folder; repeat it for several.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
@@ -66,6 +68,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     "--accept-loss",
     multiple=True,
     metavar="NAME",
+    shell_complete=complete_names,
     help="What this database has lost is well: no alarm, and prune it again.",
 )
 @click.option(

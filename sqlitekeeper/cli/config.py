@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config.finding import find_databases
 from sqlitekeeper.config.line_numbers import lines_of_databases
@@ -62,6 +63,7 @@ def command() -> None:
     "to",
     multiple=True,
     metavar="REMOTE",
+    shell_complete=complete_folders,
     help="Where backups shall go; repeat it for several.",
 )
 @click.option(

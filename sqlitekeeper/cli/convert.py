@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from sqlitekeeper.cli.completion import complete_databases
 from sqlitekeeper.cli.session import Session, common_options, each
 from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.convert import ConvertPlan, ConvertResult, convert, plan_conversion
@@ -27,7 +28,13 @@ integrity and row counts are compared before the file counts as converted.
 
 
 @click.command("convert", help=HELP)
-@click.argument("names", nargs=-1, required=True, metavar="DATABASE...")
+@click.argument(
+    "names",
+    nargs=-1,
+    required=True,
+    metavar="DATABASE...",
+    shell_complete=complete_databases,
+)
 @click.option(
     "--auto-vacuum",
     type=click.Choice(AUTO_VACUUM),

@@ -13,6 +13,7 @@ from sqlitekeeper.backups.destination import Destination, look
 from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.restore import RestoreResult, refuse_target, restore, undo_restore
+from sqlitekeeper.cli.completion import complete_databases, complete_folders, complete_paths
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
@@ -34,7 +35,7 @@ open; it is set aside with all its transactions, and --undo brings it back.
 
 
 @click.command("restore", help=HELP)
-@click.argument("name", metavar="DATABASE")
+@click.argument("name", metavar="DATABASE", shell_complete=complete_databases)
 @click.option(
     "--at",
     default="latest",
@@ -43,7 +44,13 @@ open; it is set aside with all its transactions, and --undo brings it back.
     help="The newest, the newest not after a time (UTC unless it says otherwise),"
     " or an object's name.",
 )
-@click.option("--to", "to", metavar="PATH", help="Restore to this file, or into this folder.")
+@click.option(
+    "--to",
+    "to",
+    metavar="PATH",
+    shell_complete=complete_paths,
+    help="Restore to this file, or into this folder.",
+)
 @click.option("--replace", is_flag=True, help="Set an existing database aside first.")
 @click.option("--undo", is_flag=True, help="Bring back what the last restore set aside.")
 @click.option(
@@ -51,6 +58,7 @@ open; it is set aside with all its transactions, and --undo brings it back.
     "froms",
     multiple=True,
     metavar="REMOTE",
+    shell_complete=complete_folders,
     help="Where the snapshots are; otherwise backup.to of the configuration.",
 )
 @click.option(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
+from sqlitekeeper.cli.completion import complete_databases
 from sqlitekeeper.cli.exit_status import combined
 from sqlitekeeper.cli.run_record import RunRecord
 from sqlitekeeper.config import NOTIFYING, Config, Database, read_config
@@ -209,7 +210,10 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def database_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command its `[DATABASE]...` argument."""
-    return click.argument("names", nargs=-1, metavar="[DATABASE]...")(function)
+    argument = click.argument(
+        "names", nargs=-1, metavar="[DATABASE]...", shell_complete=complete_databases
+    )
+    return argument(function)
 
 
 def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:

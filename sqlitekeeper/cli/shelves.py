@@ -10,6 +10,7 @@ import click
 from sqlitekeeper.backups.catalog import DatabaseShelf, read_shelves
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.rclone import RcloneError
+from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.config import Config, Database, select_databases
 from sqlitekeeper.config.wording import nearest
 from sqlitekeeper.errors import ConfigError
@@ -126,5 +127,6 @@ def from_option(function: Callable[..., Any]) -> Callable[..., Any]:
         "froms",
         multiple=True,
         metavar="REMOTE",
+        shell_complete=complete_folders,
         help="Look here, instead of at backup.to of the configuration; repeat it for several.",
     )(function)

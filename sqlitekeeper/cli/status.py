@@ -11,6 +11,7 @@ from sqlitekeeper.backups.destination import look
 from sqlitekeeper.backups.fleet import fleet_status
 from sqlitekeeper.backups.marks import remembered_drills
 from sqlitekeeper.backups.status import Limits, StatusEntry, database_status, excused
+from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
@@ -41,7 +42,10 @@ the worst is shown.
     help="Older than this is stale, such as 26h or 7d; otherwise backup.max_age (26h).",
 )
 @click.option(
-    "--fleet", metavar="REMOTE", help="Every database below it, whichever host ships there."
+    "--fleet",
+    metavar="REMOTE",
+    shell_complete=complete_folders,
+    help="Every database below it, whichever host ships there.",
 )
 @from_option
 @common_options
