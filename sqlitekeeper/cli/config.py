@@ -22,7 +22,7 @@ from sqlitekeeper.output.config_text import config_object, config_rows, show_con
 HELP = """Make a keeper.toml, or show what one means.
 
 \b
-  keeper config init /srv/app > keeper.toml
+  keeper config init storage > keeper.toml
   keeper config show
 """
 
@@ -36,7 +36,7 @@ With --rails the databases come from a Rails application's database.yml instead.
 Its ERB is read, not executed: ENV["X"] and ENV.fetch("X") with a default.
 
 \b
-  keeper config init /srv/app --to b2:my-bucket/web1 > keeper.toml
+  keeper config init storage --to b2:my-bucket/web1 > keeper.toml
   keeper config init --rails config/database.yml > keeper.toml
 """
 
@@ -46,7 +46,7 @@ Every database with the entry that names it, and every setting with its default
 filled in. Of a ping URL only the host is shown.
 
 \b
-  keeper config show -c /etc/keeper/keeper.toml
+  keeper config show -c keeper.toml
 """
 
 

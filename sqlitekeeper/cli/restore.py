@@ -30,7 +30,7 @@ in place in one step. An existing database needs --replace and must not be
 open; it is set aside with all its transactions, and --undo brings it back.
 
 \b
-  keeper restore production --at 2026-11-23 --to /tmp/look.sqlite3
+  keeper restore production --at 2026-11-23 --to look.sqlite3
 """
 
 
