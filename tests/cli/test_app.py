@@ -191,3 +191,25 @@ def test_colours_can_be_turned_off(
 
     assert "\x1b[" in terminal("report", path).out
     assert "\x1b[" not in terminal("report", path, *options, env=env).out
+
+
+def test_empty_no_color_is_none(terminal: Keeper, make_database: MakeDatabase) -> None:
+    """As https://no-color.org says: present and not empty."""
+    assert "\x1b[" in terminal("report", make_database(), env={"NO_COLOR": ""}).out
+
+
+@pytest.mark.parametrize("columns", [50, 70])
+def test_columns_bound_what_a_terminal_gets(
+    terminal: Keeper, make_database: MakeDatabase, columns: int
+) -> None:
+    """Tables and help keep to $COLUMNS."""
+    path = make_database("production_with_quite_a_name.sqlite3")
+    env = {"COLUMNS": str(columns)}
+
+    table = terminal("vacuum", path, "--no-color", env=env).out.splitlines()
+    help_lines = terminal("backup", "--help", env=env).out.splitlines()
+
+    assert len(table) > 1
+    assert max(map(len, table)) <= columns
+    # What is marked as an example is never wrapped.
+    assert max(len(line) for line in help_lines if "  keeper " not in line) <= columns

@@ -102,6 +102,20 @@ def test_fish_completes_database_names(folder: Path) -> None:
     assert offered == ["production", "production_cache"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        'eval "$(_KEEPER_COMPLETE=bash_source keeper)"',
+        'eval "$(_KEEPER_COMPLETE=zsh_source keeper)"',
+        "_KEEPER_COMPLETE=fish_source keeper | source",
+    ],
+)
+def test_readme_has_the_lines_that_work(line: str) -> None:
+    """Those of the tests above, word for word."""
+    assert line in (REPOSITORY / "README.md").read_text()
+    assert line in Path(__file__).read_text().partition("def test_readme")[0]
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_shell_gets_a_script(folder: Path, keeper: Keeper, shell: str) -> None:
     """Also by a keeper without arguments, which otherwise explains itself."""
