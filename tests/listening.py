@@ -38,7 +38,7 @@ class Listening:
 
 @contextmanager
 def listening() -> Iterator[Listening]:
-    """Listen on a free port of the loopback interface."""
+    """Listen on a free port of the loopback interface, past any proxy."""
 
     class Handler(BaseHTTPRequestHandler):
         def handle_one(self) -> None:

@@ -280,7 +280,7 @@ class _AtDestination:
             if is_damage(error):
                 raise CheckError(error.message) from None
             raise
-        return prove(file, manifest)
+        return prove(file, manifest, self.listen)
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:
         item = self.listing[manifest_object(snapshot.object)]

@@ -12,6 +12,7 @@ from sqlitekeeper.backups.untrusted import Manifest
 from sqlitekeeper.database.connection import open_database, report_progress
 from sqlitekeeper.database.full_text import FullText, check_full_text
 from sqlitekeeper.errors import CheckError
+from sqlitekeeper.events import Listener, Tick, ignore
 from sqlitekeeper.wording import counted
 
 _DAMAGED = (
@@ -55,7 +56,9 @@ def is_damage(error: RcloneError) -> bool:
     return any(sign in error.message for sign in _DAMAGED)
 
 
-def prove(file: Path, manifest: Manifest, *, full_text: bool = True) -> Proof:
+def prove(
+    file: Path, manifest: Manifest, listen: Listener = ignore, *, full_text: bool = True
+) -> Proof:
     """Prove keeper's own copy of a snapshot; its content may be anything.
 
     Full-text indexes can be rebuilt from what they index, so a restore does
@@ -76,7 +79,12 @@ def prove(file: Path, manifest: Manifest, *, full_text: bool = True) -> Proof:
             problem=f"its sha256 is {sha256[:12]}..., its manifest says {manifest.sha256[:12]}...",
         )
     try:
-        checked = check_snapshot(file, sha256, "integrity")
+        checked = check_snapshot(
+            file,
+            sha256,
+            "integrity",
+            lambda done: listen(Tick(manifest.database, "check", done, size)),
+        )
         indexes = _full_text_indexes(file) if full_text else FullText()
     except CheckError as error:
         problem = error.message.replace(f"{file}: ", "")

@@ -185,7 +185,7 @@ def _fetch(
     sha256 = sha256_of(file)
     if manifest is None:
         check_snapshot(file, sha256, "integrity")
-    elif problem := prove(file, manifest, full_text=False).problem:
+    elif problem := prove(file, manifest, listen, full_text=False).problem:
         raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))

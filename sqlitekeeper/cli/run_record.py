@@ -10,7 +10,7 @@ import click
 
 from sqlitekeeper import __version__
 from sqlitekeeper.errors import ConfigError
-from sqlitekeeper.events import Event, Listener, Note
+from sqlitekeeper.events import Event, Level, Listener, Note
 from sqlitekeeper.output.json_text import object_text
 from sqlitekeeper.output.terminal import Console
 
@@ -46,7 +46,10 @@ class RunRecord:
         self.command = command
         self._summary = Summary()
         self._notifier = Notifier(settings, command, __version__, listen)
-        self._notifier.begin()
+        try:
+            self._notifier.begin()
+        except Exception as error:
+            listen(Note("notify", f"ping of the run's start: {_defect(error)}", Level.WARNING))
 
     @property
     def is_wanted(self) -> bool:
@@ -88,6 +91,14 @@ class RunRecord:
         except OSError:
             # Standard error has gone, and with it whoever could be told of trouble.
             return
+        except Exception as error:
+            # Whatever it is, the run has ended as it has.
+            click.echo(f"keeper: nobody was notified: {_defect(error)}", err=True)
+
+
+def _defect(error: Exception) -> str:
+    """No more than its kind: its text may hold the address."""
+    return f"a defect in keeper: {type(error).__name__}"
 
 
 def wants_to_hear(command: str | None, config_file: Path | None) -> bool:

@@ -6,13 +6,16 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import IO
 
 from sqlitekeeper.redaction import secrets_in
 
 SECONDS = 60.0
 GRACE_SECONDS = 5.0
 LAST_WORDS_BYTES = 500
+MEMORY = "/dev/shm"  # noqa: S108 - a private folder below it
 
 
 def run_command(
@@ -28,31 +31,66 @@ def run_command(
     Returns None when it ended with 0, else what went wrong, in words that hold
     none of its arguments: an address with a password in it is a usual one.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix="keeper-") as folder:
+    with ExitStack() as stack:
+        file = _result_file(result, stack)
+        trouble = _run(command, summary, file, seconds, grace_seconds)
+    if file is None and not trouble:
+        return "was run without $KEEPER_RESULT, for which there is no room"
+    return trouble
+
+
+def _result_file(result: str, stack: ExitStack) -> Path | None:
+    """A private file with the result, gone with the stack; a full disk is a usual reason to call.
+
+    Hence the folder in memory, where there is one, and in the end none at all.
+    """
+    for place in (None, MEMORY):
+        with suppress(OSError), ExitStack() as attempt:
+            folder = attempt.enter_context(tempfile.TemporaryDirectory(prefix="keeper-", dir=place))
             file = Path(folder) / "result.json"
             descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                 stream.write(result)
-            return _run(command, summary, file, seconds, grace_seconds)
-    except OSError as error:
-        return f"its files cannot be written ({error.strerror})"
+            stack.enter_context(attempt.pop_all())
+            return file
+    return None
+
+
+def _input(summary: bytes) -> IO[bytes]:
+    """What the command reads: in memory, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        stream = os.fdopen(os.memfd_create("summary"), "w+b")
+    else:
+        stream = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    stream.write(summary)
+    stream.seek(0)
+    return stream
+
+
+def _output() -> IO[bytes]:
+    """Where the command writes; without a disk, nowhere."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")  # noqa: PTH123
 
 
 def _run(
-    command: Sequence[str], summary: bytes, result: Path, seconds: float, grace_seconds: float
+    command: Sequence[str],
+    summary: bytes,
+    result: Path | None,
+    seconds: float,
+    grace_seconds: float,
 ) -> str | None:
     # Files, not pipes: a child that it leaves in the background may keep them open for ever.
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as told:
-        told.write(summary)
-        told.seek(0)
+    with _output() as said, _input(summary) as told:
         try:
             process = subprocess.Popen(
                 command,
                 stdin=told,
                 stdout=said,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"KEEPER_RESULT": str(result)},
+                env=os.environ | ({"KEEPER_RESULT": str(result)} if result else {}),
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
@@ -76,13 +114,15 @@ def _run(
 
 def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """End a process and all that it started: politely first, then whoever is left."""
-    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     # Not reaped yet, its number cannot become another group's before the second signal.
     options = os.WEXITED | os.WNOHANG | os.WNOWAIT
     while os.waitid(os.P_PID, process.pid, options) is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    with suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -13,7 +13,7 @@ SHOWN_AFTER_SECONDS = 1.0
 # More often than this nobody reads it.
 REDRAWN_AFTER_SECONDS = 0.1
 # A stage that says nothing for so long has ended without a last word.
-FORGOTTEN_AFTER_SECONDS = 30.0
+FORGOTTEN_AFTER_SECONDS = 10.0
 BAR_WIDTH = 20
 LONGEST_LABEL = 40
 

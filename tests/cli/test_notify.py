@@ -18,6 +18,12 @@ from tests.listening import Listening, listening
 Configure = Callable[..., Path]
 
 
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine needs for the world, these tests stay on it."""
+    monkeypatch.setenv("no_proxy", "*")
+
+
 @pytest.fixture
 def server() -> Iterator[Listening]:
     """Where pings arrive."""

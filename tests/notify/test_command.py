@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.notify.command import run_command
-from tests.conftest import is_running, wait_until
+from tests.conftest import Mount, is_running, wait_until
 
 RESULT = '{"ok": false}\n'
 
@@ -108,14 +108,33 @@ def test_child_in_the_background_holds_nobody(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "child").read_text()), 9)
 
 
-def test_no_room_for_the_result_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the command is not run without it."""
+def test_full_disk_does_not_silence_the_command(
+    tmp_path: Path, mount: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be what there is to tell: the result then lies in memory."""
+    full = mount("full", "64k")
+    (full / "filling").write_bytes(b"x" * 60 * 1024)
+    with pytest.raises(OSError):
+        (full / "more").write_bytes(b"x" * 60 * 1024)
+    monkeypatch.setattr("tempfile.tempdir", str(full))
+    script = f'cat > {tmp_path}/summary; cp "$KEEPER_RESULT" {tmp_path}/result'
+
+    assert run_command(sh(script), b"x" * 100_000, "y" * 100_000) is None
+    assert (tmp_path / "summary").stat().st_size == 100_000
+    assert (tmp_path / "result").stat().st_size == 100_000
+
+
+def test_command_is_run_without_a_result_if_need_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no folder takes it, somebody is told all the same."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("sqlitekeeper.notify.command.MEMORY", str(tmp_path / "nowhere"))
 
-    said = run_command(sh(f"touch {tmp_path}/ran"), b"", RESULT)
+    said = run_command(sh(f'cat > {tmp_path}/summary; test -z "$KEEPER_RESULT"'), b"x", RESULT)
 
-    assert said == "its files cannot be written (No such file or directory)"
-    assert not (tmp_path / "ran").exists()
+    assert said == "was run without $KEEPER_RESULT, for which there is no room"
+    assert (tmp_path / "summary").read_text() == "x"
 
 
 def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
