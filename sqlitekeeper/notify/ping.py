@@ -36,32 +36,24 @@ class Ping:
     def __init__(self, url: str, ending: str, body: bytes, agent: str, seconds: float) -> None:
         self._request = _request(url, ending, body, agent)
         self._deadline = time.monotonic() + seconds
-        self._seconds = seconds
-        self._given_up = threading.Event()
-        self._trouble: str | None = None
+        self._silence = f"no answer within {seconds:.2g} seconds"
+        self._trouble: str | None = self._silence
         # A daemon: one that hangs in the resolver must not hold the end of the program.
         self._thread = threading.Thread(target=self._send, name="ping", daemon=True)
         self._thread.start()
 
     def trouble(self) -> str | None:
         """Wait for the answer, no longer than is left of the ping's time; None when all is well."""
-        try:
-            self._thread.join(max(0.0, self._deadline - time.monotonic()))
-        finally:
-            # Whatever it still waits for: a late "/start" must not follow the end's ping.
-            self._given_up.set()
-        if self._thread.is_alive():
-            return f"no answer within {self._seconds:.2g} seconds"
-        return self._trouble
+        self._thread.join(max(0.0, self._deadline - time.monotonic()))
+        return self._silence if self._thread.is_alive() else self._trouble
 
     def _send(self) -> None:
         opener = _opener()
         for attempt in range(1 + RETRIES):
-            if attempt and self._given_up.wait(PAUSE_SECONDS * attempt):
-                return
+            time.sleep(PAUSE_SECONDS * attempt)
+            # None is begun late: a "/start" must not follow the ping of the end.
             left = self._deadline - time.monotonic()
             if left <= 0:
-                self._trouble = f"no answer within {self._seconds:.2g} seconds"
                 return
             try:
                 with opener.open(self._request, timeout=min(left, ATTEMPT_SECONDS)):
@@ -74,7 +66,7 @@ class Ping:
                 if error.code < 500 and error.code not in RETRIED:
                     return
             except Exception as error:
-                self._trouble = _why(error)
+                self._trouble = _why(error) or self._silence
 
 
 def _request(url: str, ending: str, body: bytes, agent: str) -> urllib.request.Request:
@@ -107,7 +99,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def _why(error: Exception) -> str:
-    """Why a ping failed, in words that cannot hold its address.
+    """Why a ping failed, in words that cannot hold its address; "" where it was not answered.
 
     The errors' own texts may: a certificate that does not fit names the host,
     a malformed address is quoted.
@@ -115,7 +107,7 @@ def _why(error: Exception) -> str:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     match reason:
         case TimeoutError():
-            return "no answer in time"
+            return ""
         case socket.gaierror():
             return "the host's name cannot be resolved"
         case ssl.SSLCertVerificationError():
