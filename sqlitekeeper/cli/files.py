@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from sqlitekeeper.backups.files import FilesJob, FilesOptions, sync_files
+from sqlitekeeper.cli.completion import complete_file_sets
 from sqlitekeeper.cli.destinations import make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, FileSet
@@ -26,7 +27,7 @@ is empty, nothing is changed and the run fails.
 
 
 @click.command("files", help=HELP)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_file_sets)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 @click.option("--force", is_flag=True, help="Delete more than max_delete allows.")
 @common_options

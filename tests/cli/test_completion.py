@@ -19,6 +19,10 @@ path = "production.sqlite3"
 path = "production_cache.sqlite3"
 [[databases]]
 path = "errors.sqlite3"
+[[files]]
+name = "uploads"
+path = "public/uploads"
+to = "b2:files"
 """
 
 
@@ -133,6 +137,7 @@ def test_each_shell_gets_a_script(folder: Path, keeper: Keeper, shell: str) -> N
         (["vacuum", "--bud"], ["plain,--budget"]),
         (["convert", "err"], ["plain,errors"]),
         (["restore", "err"], ["plain,errors"]),
+        (["files", "up"], ["plain,uploads"]),
         (["vacuum", "production", "pro"], ["plain,production_cache"]),
         (["backup", "--accept-loss", "err"], ["plain,errors"]),
         (["backup", "--accept-loss", "./"], []),

@@ -154,6 +154,23 @@ def test_drill_pings_when_listed(keeper: Keeper, configure: Configure, server: L
     assert "app: proven: " in server.received[1].body
 
 
+def test_files_pings_when_listed(
+    keeper: Keeper, configure: Configure, server: Listening, tmp_path: Path
+) -> None:
+    """Folders are data too."""
+    file = configure(ping_url=server.url, commands=["files"])
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "picture.jpg").write_bytes(b"x")
+    text = '\n[[files]]\nname = "uploads"\npath = "uploads"\nto = "there"\n'
+    file.write_text(file.read_text() + text)
+
+    assert keeper("files", "--dry-run").status == 0
+    assert server.paths == []
+    assert keeper("files").status == 0
+    assert server.paths == ["/secret-uuid/start", "/secret-uuid"]
+    assert "uploads: synced to " in server.received[1].body
+
+
 def test_rehearsal_pings_nobody(keeper: Keeper, configure: Configure, server: Listening) -> None:
     """Neither as a start nor as a success."""
     configure(ping_url=server.url, commands=["backup", "vacuum"])
