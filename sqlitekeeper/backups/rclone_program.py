@@ -97,6 +97,9 @@ def version_of(program: str, ask: Callable[[], str]) -> str:
     facts = os.stat(program)
     key = f"{os.path.realpath(program)}\t{facts.st_size}\t{facts.st_mtime_ns}\t"
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):
+        # A user without a home, as in a container: "~" would be a folder's name.
+        return ask()
     file = os.path.join(cache, "keeper", "rclone-version")
     try:
         with open(file, encoding="utf-8") as stream:

@@ -1,5 +1,6 @@
 """Running rclone: finding it, asking it, and noticing when it did not do its work."""
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, as_typed
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.errors import ConfigError, KeeperError
-from tests.conftest import DEBIAN_RCLONE, S3, WrapRclone, contents
+from tests.conftest import DEBIAN_RCLONE, REPOSITORY, S3, OtherUser, WrapRclone, contents
 
 AWKWARD = ["a b/it's #1; x.sqlite3", "a b/[1]{2}*?.sqlite3", "é☃/-v.sqlite3", "#c/;d.sqlite3"]
 
@@ -100,6 +101,26 @@ def test_configured_program_that_cannot_run_is_a_config_error(tmp_path: Path, ki
 def test_version_is_told(any_rclone: Path) -> None:
     """Both supported versions say who they are."""
     assert real().version().startswith("v1.")
+
+
+def test_no_folder_is_made_for_a_user_without_a_home(other_user: OtherUser) -> None:
+    """A container often runs under a user id that nobody has named."""
+    code = (
+        "import os, sys; from sqlitekeeper.backups.rclone_program import version_of\n"
+        "os.setgid(54321); os.setuid(54321); os.chdir(sys.argv[1])\n"
+        "print(version_of('/bin/sh', lambda: 'v1'))"
+    )
+    other_user.folder.chmod(0o777)
+    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-c", code, other_user.folder],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "v1\n"
+    assert list(other_user.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("other", ["true", "echo"])
