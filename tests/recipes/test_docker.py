@@ -31,6 +31,11 @@ HOST_JOBS, HOST_INIT = shell_blocks("docker")
 MOUNTPOINT = "/var/lib/docker/volumes/app_storage/_data"
 
 
+needs_unshare = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root, and unshare"
+)
+
+
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile's instructions in their order, comments gone and lines joined."""
     text = re.sub(r"^#.*\n", "", (DOCKER / "Dockerfile").read_text(), flags=re.MULTILINE)
@@ -318,6 +323,40 @@ def test_sidecar_finds_its_databases_and_its_state_on_the_volume() -> None:
     assert config["backup"].get("staging", "/var/tmp") == places["staging"]
 
 
+@needs_unshare
+def test_sidecar_writes_nowhere_but_in_its_volumes(
+    tmp_path: Path, make_database: MakeDatabase
+) -> None:
+    """With everything else read-only, as compose.yaml has it, and without a home."""
+    make_database("storage/production.sqlite3")
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "temporary").mkdir()
+    config = (DOCKER / "keeper.toml").read_text().replace("/storage", f"{tmp_path}/storage")
+    settings = f'[backup]\nstaging = "{tmp_path}/staging"'
+    (tmp_path / "keeper.toml").write_text(config.replace("[backup]", settings))
+    script = """
+    mount --bind "$PWD" "$PWD" && mount -o remount,ro,bind / || exit 99
+    ! touch /written 2>/dev/null || exit 99
+    cd "$PWD" && keeper backup && keeper vacuum && keeper drill && keeper status
+    """
+    environment = {
+        "TMPDIR": str(tmp_path / "temporary"),
+        "KEEPER_STATE": str(tmp_path / "storage/.keeper"),
+        "HOME": "/nonexistent",
+        "XDG_CONFIG_HOME": "",
+        "XDG_CACHE_HOME": "",
+        "RCLONE_CONFIG": "",
+    }
+
+    done = run_shell(f"unshare --mount sh -c '{script}'", tmp_path, env=environment)
+    if done.returncode == 99:
+        pytest.skip("file systems cannot be made read-only here")
+
+    assert done.returncode == 0, done.stderr
+    assert "production: fresh" in done.stdout
+    assert services()["keeper"]["read_only"] is True
+
+
 def test_compose_file_is_accepted_by_compose() -> None:
     """By the plugin, or by the program that came before it."""
     command = next(
@@ -362,9 +401,7 @@ def test_accessory_has_only_keys_that_kamal_knows() -> None:
     assert places["config/keeper.toml"] == "/etc/keeper/keeper.toml"
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root, and unshare"
-)
+@needs_unshare
 def test_restore_in_a_container_is_refused_while_another_uses_the_database(
     tmp_path: Path, make_database: MakeDatabase, keeper: Keeper, beside: Beside
 ) -> None:
