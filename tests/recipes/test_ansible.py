@@ -114,12 +114,15 @@ def play(tmp_path: Path, wheel: Path, home: Path) -> Play:
     for host in ("web1", "web2", "backup1"):
         (tmp_path / host).mkdir()
 
+    # pip would take what is there for installed.
+    outside = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
     def run(playbook: str, *options: str) -> "subprocess.CompletedProcess[str]":
         command = ["ansible-playbook", "-i", str(ANSIBLE / "inventory.yml"), "--forks", "1"]
         command += ["-e", json.dumps(variables)]
         return subprocess.run(
             [*command, *options, str(ANSIBLE / playbook)],
-            env=os.environ | {"PATH": SEARCH, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"},
+            env=outside | {"PATH": SEARCH, "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
             check=False,
