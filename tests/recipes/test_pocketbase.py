@@ -1,5 +1,6 @@
 """recipes/pocketbase: its commands, on databases that are used as PocketBase uses them."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.conftest import Beside, count_rows, pragma
+from tests.conftest import Beside, contents, count_rows, pragma
 from tests.recipes.shell_blocks import recipe, run_shell, shell_blocks
 
 POCKETBASE = recipe("pocketbase")
@@ -31,7 +32,8 @@ Run = Callable[[str], "subprocess.CompletedProcess[str]"]
 def run(tmp_path: Path) -> Run:
     """Run a block of the README where /srv/pocketbase is a folder of the test."""
     home = tmp_path / "pocketbase"
-    home.mkdir()
+    (home / "pb_data/storage/posts/r1").mkdir(parents=True)
+    (home / "pb_data/storage/posts/r1/picture.png").write_bytes(b"one")
     config = (POCKETBASE / "keeper.toml").read_text()
     (home / "keeper.toml").write_text(config.replace("/srv/pocketbase", str(home)))
 
@@ -80,18 +82,15 @@ def test_readme_takes_new_databases_to_a_backup_and_back(tmp_path: Path, run: Ru
     assert pragma(data, "journal_mode") == "wal"
 
 
-def test_uploaded_files_are_copied_and_never_deleted(tmp_path: Path, run: Run) -> None:
-    """A file that is gone here may still be named by yesterday's database."""
-    storage = tmp_path / "pocketbase/pb_data/storage"
-    (storage / "posts/r1").mkdir(parents=True)
-    (storage / "posts/r1/picture.png").write_bytes(b"one")
+def test_uploaded_files_go_to_a_place_of_their_own(tmp_path: Path, run: Run) -> None:
+    """And none of them at all is a failure, not a reason to delete what is there."""
     assert run(FILES).returncode == 0
-    (storage / "posts/r1/picture.png").unlink()
-    (storage / "posts/r1/other.png").write_bytes(b"two")
-    assert run(FILES).returncode == 0
+    there = tmp_path / "remote/my-bucket/web1-files"
+    assert contents(there) == {"posts/r1/picture.png": b"one"}
 
-    there = tmp_path / "remote/my-bucket/web1-storage/posts/r1"
-    assert {path.name for path in there.iterdir()} == {"picture.png", "other.png"}
+    shutil.rmtree(tmp_path / "pocketbase/pb_data/storage")
+    assert run(FILES).returncode == 1
+    assert contents(there) == {"posts/r1/picture.png": b"one"}
 
 
 def test_restore_waits_for_nobody_and_replaces_nothing_under_a_server(
@@ -102,7 +101,7 @@ def test_restore_waits_for_nobody_and_replaces_nothing_under_a_server(
     data = tmp_path / "pocketbase/pb_data/data.db"
     work(data, "posts", rows=10, deleted=0)
     work(data.with_name("auxiliary.db"), "_logs", rows=10, deleted=0)
-    assert run(CHECK).returncode == 0
+    assert run("cd /srv/pocketbase && keeper backup").returncode == 0
     beside("idle", data)
 
     done = run(RESTORE)

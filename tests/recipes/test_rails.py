@@ -10,12 +10,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.conftest import count_rows, pragma
+from tests.conftest import contents, count_rows, pragma
 from tests.recipes.shell_blocks import BIN, recipe, run_shell, shell_blocks
 from tests.recipes.strict_yaml import read_yaml
 
 RAILS = recipe("rails")
-INIT, CONFIGURE, CHECK = shell_blocks("rails")
+README = (RAILS / "README.md").read_text()
+INIT, CONFIGURE, FILES, CHECK = shell_blocks("rails")
 ROLES = ["production", "production_cache", "production_queue", "production_cable"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -130,6 +131,23 @@ def test_configuration_vacuums_all_and_backs_up_what_counts(
     assert snapshot.parent.relative_to(tmp_path / "remote") == Path("my-bucket/web1/production")
     assert count_rows(snapshot, "articles") == 1000
     assert "production: fresh" in said.stdout
+
+
+def test_uploads_go_without_the_databases_among_them(tmp_path: Path, app: Path, run: Run) -> None:
+    """Of one folder that has both."""
+    run(INIT)
+    run(CONFIGURE)
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    with (app / "keeper.toml").open("a") as config:
+        config.write(block.replace("/srv/app", str(app)))
+    (app / "storage/xt/ke").mkdir(parents=True)
+    (app / "storage/xt/ke/xtkeeiv0rhls").write_bytes(b"an upload")
+
+    run(FILES)
+
+    assert contents(tmp_path / "remote/my-bucket/web1-files") == {
+        "xt/ke/xtkeeiv0rhls": b"an upload"
+    }
 
 
 def test_recurring_job_runs_the_job_of_this_recipe() -> None:
