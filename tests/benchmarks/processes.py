@@ -172,6 +172,8 @@ def run(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            # So that all that it has started can be ended with it.
+            process_group=0,
         )
         seen = _Watch(process.pid, staging)
         if enough:
@@ -181,7 +183,7 @@ def run(
                 _, status, usage = os.wait4(process.pid, 0)
                 ended = time.perf_counter()
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise
     process.returncode = os.waitstatus_to_exitcode(status)
