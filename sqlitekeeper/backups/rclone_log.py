@@ -155,6 +155,7 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_WORD]).strip()
 
 
+_BROKEN = "the connection broke; is there a proxy or a firewall in between?"
 _HINTS = (
     ("custom CA bundle", "rclone before 1.64 does not start S3 with AWS_CA_BUNDLE set: unset it"),
     ("find section in config", "no such remote: `rclone listremotes` names those that there are"),
@@ -172,7 +173,10 @@ _HINTS = (
     ("InvalidAccessKeyId", "the key is not known there: wrong, or revoked"),
     ("NoSuchBucket", "create the bucket first, or check its name"),
     ("connection refused", "the destination does not answer; is it up?"),
-    ("connection reset", "the connection broke; is there a proxy or a firewall in between?"),
+    ("connection reset", _BROKEN),
+    ("broken pipe", _BROKEN),
+    ("use of closed network connection", _BROKEN),
+    ("unexpected EOF", _BROKEN),
     ("i/o timeout", "the destination does not answer; is it up?"),
     ("no such host", "the destination's name cannot be resolved"),
     ("certificate", "the destination's certificate is not trusted; is this host's clock right?"),

@@ -11,6 +11,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CHUNK = 64 * 1024
+# What would not be true any more, or is settled between two ends of a connection.
+_NOT_PASSED_ON = ("content-length", "content-md5", "expect", "connection")
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Request:
     @property
     def is_listing(self) -> bool:
         """Whether the provider bills it as a list call."""
-        return self.method == "GET" and "delimiter=" in self.path
+        return self.method == "GET" and "max-keys=" in self.path
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
             )
             for name, value in self.headers.items():
-                if name not in ("Content-Length", "Expect", "Connection"):
+                if name.lower() not in _NOT_PASSED_ON:
                     connection.putheader(name, value)
             connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
