@@ -5,6 +5,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,18 @@ class RemoteObject:
 def ends_with_slash(to: str) -> str:
     """A destination's root as a folder; rclone then does not ask whether it is a file."""
     return to if to.endswith(("/", ":")) else to + "/"
+
+
+def _remove_parts(folder: Path, to: Path, paths: Iterable[str]) -> None:
+    """Remove what rclone has left of files that did not fit on the disk of a local destination.
+
+    Before 1.63 it wrote them under their own names, and left an empty one
+    where the disk was full (measured: 1.60).
+    """
+    for path in paths:
+        with suppress(OSError):
+            if (to / path).stat().st_size != (folder / path).stat().st_size:
+                (to / path).unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +164,10 @@ class Rclone:
         # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
         options = ["--s3-no-check-bucket"] if bucket_exists else []
         arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
-        return self._work("copy", paths, arguments, to, "Copied", progress)
+        report = self._work("copy", paths, arguments, to, "Copied", progress)
+        if report.error and to.startswith("/"):
+            _remove_parts(folder, Path(to), frozenset(paths) - report.done)
+        return report
 
     def fetch(
         self,

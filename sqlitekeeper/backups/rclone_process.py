@@ -55,13 +55,24 @@ def run_process(
     run from several threads at once.
 
     Raises:
-        RcloneError: it cannot be started, or answers without end.
+        RcloneError: it cannot be started, answers without end, or there is no room for `names`.
         StalledError: for `timeout_seconds` it got no further; it was ended.
     """
     # Files without a name: a run that is killed leaves nothing behind.
-    with tempfile.TemporaryFile("w+b") as output, tempfile.TemporaryFile("w+b") as listed:
-        listed.writelines(f"{name}\n".encode() for name in sorted(names or ()))
-        listed.seek(0)
+    with (
+        tempfile.TemporaryFile(buffering=0) as output,
+        tempfile.TemporaryFile(buffering=0) as listed,
+    ):
+        text = "".join(f"{name}\n" for name in sorted(names or ())).encode()
+        try:
+            while text:
+                text = text[listed.write(text) :]
+            listed.seek(0)
+        except OSError as error:
+            raise RcloneError(
+                f"{tempfile.gettempdir()}: cannot be written to ({error.strerror})",
+                hint="make room there, or set TMPDIR to another folder",
+            ) from None
         try:
             process = subprocess.Popen(
                 command,

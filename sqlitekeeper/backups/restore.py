@@ -94,7 +94,8 @@ def restore(
                 )
             except KeeperError as error:
                 errors.append(error)
-                listen(Note(snapshot.database, error.full_text, Level.WARNING))
+                if len(errors) < len(candidates):
+                    listen(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
             if wal:
                 _set_wal_mode(file)
@@ -218,6 +219,7 @@ def fetch_snapshot(
 
     Raises:
         RcloneError: it did not come.
+        KeeperError: the room that there was for it is gone.
         CheckError: rclone reported no error, and it is not there.
     """
     name, total = snapshot.database, snapshot.bytes
@@ -229,6 +231,12 @@ def fetch_snapshot(
     )
     file = folder / snapshot.object
     if report.error:
+        free = free_bytes(folder)
+        if "space" in report.error.message and free < total:
+            raise KeeperError(
+                f"the snapshot needs {wording.size(total)} in {folder.parent},"
+                f" which has {wording.size(free)} left"
+            )
         raise report.error
     if not file.is_file() or file.is_symlink():
         raise CheckError(f"{to}/{snapshot.object}: rclone reported no error, but it did not come")

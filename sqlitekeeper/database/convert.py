@@ -196,7 +196,12 @@ def _vacuum_and_compare(
         report_progress(
             connection, lambda: listen(Tick(plan.name, "convert", size_of(wal), plan.bytes))
         )
-        connection.execute("VACUUM")
+        try:
+            connection.execute("VACUUM")
+        except apsw.FullError:
+            # What it had written is gone again, so this tells which folder was too small.
+            _require_room(plan.path, plan.bytes)
+            raise
     with connection:
         rows_after = row_counts(connection)
         others_wrote = pragma_int(connection, "data_version") != version

@@ -71,14 +71,9 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
                 f"{path}: is empty (0 pages): nothing was ever written to it",
                 hint="if that is meant, create it with keeper init",
             )
-        need, free = found.live_bytes + SPARE_BYTES, free_bytes(target.parent)
-        no_room = NoRoomError(
-            f"{path}: its snapshot needs {wording.size(need)} in {target.parent},"
-            f" which has {wording.size(free)}",
-            hint="make room there, or point backup.staging at another folder",
-        )
-        if need > free:
-            raise no_room
+        need = found.live_bytes + SPARE_BYTES
+        if need > free_bytes(target.parent):
+            raise _no_room(path, target, need)
         source = Source(
             path=path,
             bytes=found.bytes,
@@ -104,9 +99,19 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         try:
             connection.execute("VACUUM INTO ?", (os.fspath(target),))
         except apsw.FullError:
+            # Somebody else took the room meanwhile; what was written of it is free again.
             target.unlink(missing_ok=True)
-            raise no_room from None
+            raise _no_room(path, target, need) from None
         except BaseException:
             target.unlink(missing_ok=True)
             raise
     return source
+
+
+def _no_room(path: Path, target: Path, need: int) -> NoRoomError:
+    free = free_bytes(target.parent)
+    return NoRoomError(
+        f"{path}: its snapshot needs {wording.size(need)} in {target.parent},"
+        f" which has {wording.size(free)}",
+        hint="make room there, or point backup.staging at another folder",
+    )
