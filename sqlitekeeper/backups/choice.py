@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 
 from sqlitekeeper.backups.catalog import DatabaseShelf, Snapshot
+from sqlitekeeper.backups.marks import is_ahead
 from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.errors import ConfigError, KeeperError
@@ -11,13 +12,14 @@ from sqlitekeeper.errors import ConfigError, KeeperError
 LATEST = "latest"
 
 
-def choose(snapshots: Sequence[Snapshot], at: str) -> Snapshot:
+def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
     """The snapshot that `at` means; of several taken at one time the first that is given.
 
     `at` is "latest", an object (its path below the destination, or its file
     name alone) or a time in ISO 8601, UTC unless it says otherwise, which means
     the newest snapshot not after it. A bare date means the whole day, so the
-    newest of that day or before.
+    newest of that day or before. What a clock far ahead has dated in the future
+    is the latest only where there is nothing else.
 
     Raises:
         KeeperError: there is none; the hint names the oldest and the newest.
@@ -28,7 +30,8 @@ def choose(snapshots: Sequence[Snapshot], at: str) -> Snapshot:
     if named:
         return named[0]
     if wanted == LATEST:
-        candidates = list(snapshots)
+        past = [s for s in snapshots if not is_ahead(s.taken_at, now)]
+        candidates = past or list(snapshots)
     elif wanted.endswith(".sqlite3"):
         raise KeeperError(f"there is no snapshot {wanted}", hint=_span(snapshots))
     else:

@@ -1,16 +1,19 @@
 """One place that snapshots are shipped to, and what its listing says."""
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlitekeeper.backups.manifest import encode
-from sqlitekeeper.backups.naming import manifest_object, mark_object
+from sqlitekeeper.backups.naming import manifest_object, mark_object, parse_object
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.state.history import Shipment
 
+_REST = len("-20261123T030000Z.sqlite3")
 _STRENGTH: dict[str, int] = {"none": 0, "quick": 1, "integrity": 2}
 
 
@@ -67,6 +70,21 @@ def look(rclone: Rclone, to: str) -> Destination:
         return Destination(to, rclone.list_objects(to))
     except RcloneError as error:
         return Destination(to, None, error)
+
+
+def newest_snapshots(paths: Iterable[str]) -> dict[str, datetime]:
+    """When the newest snapshot of each database in a listing was taken.
+
+    Only one path of each is read closely, for the sake of listings of 100,000.
+    """
+    newest: dict[str, str] = {}
+    for path in paths:
+        name, _, file = path.partition("/")
+        like = file.startswith(f"{name}-2") and file.endswith(".sqlite3")
+        if like and len(file) == len(name) + _REST and path > newest.get(name, ""):
+            newest[name] = path
+    parsed = {name: parse_object(path) for name, path in newest.items()}
+    return {name: found.taken_at for name, found in parsed.items() if found}
 
 
 def sync_to_disk(folder: Path, paths: list[str]) -> None:

@@ -166,7 +166,7 @@ class _AtDestination:
                 chosen[name] = (
                     longest_undrilled(snapshots, last)
                     if self.options.rotate
-                    else choose(snapshots, self.options.at)
+                    else choose(snapshots, self.options.at, self.options.clock())
                 )
             except KeeperError as error:
                 chosen[name] = error

@@ -48,7 +48,7 @@ def list_snapshots(
     """
     rules: dict[Snapshot, tuple[str, ...]] = {}
     for shelf in shelves:
-        rules |= kept_by(with_drills(shelf, remembered), policy)
+        rules |= kept_by(with_drills(shelf, remembered), policy, now)
     contents, error = try_papers(rclone, to, marks_of(rules))
     if error:
         text = f"{to}: when drills were cannot be read: {error.full_text}"

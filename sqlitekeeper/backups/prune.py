@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlitekeeper.backups.catalog import DatabaseShelf, Snapshot, read_shelves
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.loss import hold_of, on_hold
+from sqlitekeeper.backups.marks import is_ahead
 from sqlitekeeper.backups.naming import manifest_object, parse_object
 from sqlitekeeper.backups.previous import newest_manifests
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject, Report
@@ -58,15 +59,16 @@ def with_drills(shelf: DatabaseShelf, remembered: Mapping[str, DrillRecord]) -> 
     return replace(shelf, snapshots=snapshots)
 
 
-def kept_by(shelf: DatabaseShelf, policy: Policy) -> dict[Snapshot, tuple[str, ...]]:
+def kept_by(shelf: DatabaseShelf, policy: Policy, now: datetime) -> dict[Snapshot, tuple[str, ...]]:
     """For each snapshot, newest first, what keeps it; nothing does: it goes.
 
-    A snapshot that failed its drill takes no one's place: the rules apply as if
-    it were not there, too. The last one that passed stays for as long as no
-    newer one has.
+    A snapshot that failed its drill, or that a clock far ahead has dated in the
+    future, takes no one's place: the rules apply as if it were not there, too.
+    The last one that passed stays for as long as no newer one has.
     """
     plain = rules_that_keep((s.taken_at for s in shelf.snapshots), policy)
-    sound = rules_that_keep((s.taken_at for s in shelf.snapshots if s.mark != "failed"), policy)
+    good = [s for s in shelf.snapshots if s.mark != "failed" and not is_ahead(s.taken_at, now)]
+    sound = rules_that_keep((s.taken_at for s in good), policy)
     proven = next((s for s in shelf.snapshots if s.mark == "proven"), None)
     return {
         snapshot: tuple(
@@ -82,7 +84,7 @@ def kept_by(shelf: DatabaseShelf, policy: Policy) -> dict[Snapshot, tuple[str, .
 
 def plan_prune(shelf: DatabaseShelf, to: str, policy: Policy, now: datetime) -> Plan:
     """Which objects of a database go, and why the rest stays."""
-    rules = kept_by(shelf, policy)
+    rules = kept_by(shelf, policy, now)
     return Plan(
         shelf.database,
         to,
@@ -164,6 +166,8 @@ def prune_after_backup(
             plans.append(plan_prune(shelf, destination.to, policy, now))
         elif newest:
             text = f"not pruned at {destination.to}: {newest.object} there is newer than this run's"
+            if is_ahead(newest.taken_at, now):
+                text += "; if a wrong clock dated it in the future, keeper prune goes by the others"
             listen(Note(name, text, Level.WARNING))
     return carry_out(rclone, destination.to, plans, listen)
 

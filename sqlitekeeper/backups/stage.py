@@ -9,14 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sqlitekeeper import wording
 from sqlitekeeper.backups.checking import check_snapshot, sha256_of
-from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.destination import Destination, newest_snapshots
 from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
 from sqlitekeeper.backups.manifest import Versions, build_manifest
+from sqlitekeeper.backups.marks import is_ahead
 from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.results import Seconds
 from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Upload
@@ -93,6 +95,11 @@ class Stage:
     watch: LossWatch = field(default_factory=LossWatch)
     seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
+    newest: dict[str, datetime] = field(init=False)
+
+    def __post_init__(self) -> None:
+        paths = chain.from_iterable(d.listing or () for d in self.destinations)
+        object.__setattr__(self, "newest", newest_snapshots(paths))
 
     def file_of(self, taken: Taken) -> Path:
         """Where a snapshot lies."""
@@ -202,25 +209,39 @@ class Stage:
             listen(Note(name, text, Level.WARNING))
         if self.force or not destination.holds(shipment, sha256, self.check):
             return None
+        dated = parse_object(shipment.object) if shipment else None
+        if shipment and dated and is_ahead(dated.taken_at, self.clock()):
+            text = f"{shipment.object} is dated in the future, where it counts for nothing"
+            listen(Note(name, f"{text}; shipping again", Level.WARNING))
+            return None
         return shipment
 
     def _free_name(self, name: str) -> tuple[datetime, str]:
-        """The time of the snapshot and its object, which neither staging nor a destination has."""
-        taken_at = max([self.clock(), *self._after_others(name)])
+        """The time of the snapshot and its object, which neither staging nor a destination has.
+
+        It is later than what there is already, even if the clock has been set
+        back by a little: what is newer has to sort as newer. What is dated far
+        ahead is left there, or every name after it would be wrong too.
+        """
+        now = self.clock()
+        newest = self.newest.get(name)
+        after = [newest + timedelta(seconds=1)] if newest and not is_ahead(newest, now) else []
+        taken_at = max([now, *after, *self._after_others(name)])
         while self._is_taken(name, key := snapshot_object(name, taken_at)):
             taken_at += timedelta(seconds=1)
         return taken_at, key
 
     def _after_others(self, name: str) -> Iterator[datetime]:
-        """The first moments that are later than what other runs have shipped meanwhile.
+        """The first moments that are later than what this host is known to have shipped.
 
-        Only their last is known, and those before it took the seconds before it.
+        Of other runs meanwhile only the last is known, and those before it took
+        the seconds before it.
         """
         for shipment in self._shipments_of(name):
-            if (shipment.destination, name) in self.overtaken:
-                shipped = parse_object(shipment.object)
-                if shipped:
-                    yield shipped.taken_at + timedelta(seconds=1)
+            shipped = parse_object(shipment.object)
+            meanwhile = (shipment.destination, name) in self.overtaken
+            if shipped and (meanwhile or not is_ahead(shipped.taken_at, self.clock())):
+                yield shipped.taken_at + timedelta(seconds=1)
 
     def _is_taken(self, name: str, key: str) -> bool:
         staged = (self.folder / SNAPSHOTS / key).exists()

@@ -163,7 +163,7 @@ def _candidates(
             f"{database}: no snapshot at {', '.join(destinations)}",
             hint="keeper snapshots --from REMOTE shows what is there",
         )
-    wanted = choose([snapshot for _, snapshot in found], at)
+    wanted = choose([snapshot for _, snapshot in found], at, datetime.now(UTC))
     return [pair for pair in found if pair[1].object == wanted.object]
 
 

@@ -13,6 +13,7 @@ from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.errors import ConfigError, KeeperError
 
 FIRST = datetime(2026, 11, 21, 3, tzinfo=UTC)
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 def snapshot(taken_at: datetime, to: str = "lab:x") -> Snapshot:
@@ -40,13 +41,13 @@ NEWEST, MIDDLE, OLDEST = DAYS
 )
 def test_what_is_meant(at: str, meant: Snapshot) -> None:
     """latest, a time (UTC unless it says otherwise), a path, a file name: each means one."""
-    assert choose(DAYS, at) == meant
+    assert choose(DAYS, at, NOW) == meant
 
 
 def test_bare_date_includes_the_whole_day() -> None:
     """Who names a day wants what that day ended with."""
     evening = snapshot(datetime(2026, 11, 22, 23, 59, 59, tzinfo=UTC))
-    assert choose([*DAYS, evening], "2026-11-22") == evening
+    assert choose([*DAYS, evening], "2026-11-22", NOW) == evening
 
 
 @given(st.permutations(DAYS), st.datetimes(FIRST.replace(tzinfo=None), datetime(2027, 1, 1)))
@@ -54,20 +55,20 @@ def test_time_means_the_newest_not_after_it(snapshots: list[Snapshot], moment: d
     """Whatever the order they come in."""
     at = moment.replace(tzinfo=UTC)
     expected = next(one for one in DAYS if one.taken_at <= at)
-    assert choose(snapshots, at.isoformat()) == expected
+    assert choose(snapshots, at.isoformat(), NOW) == expected
 
 
 def test_first_of_two_copies_is_meant() -> None:
     """With the same snapshot at two destinations, the one that is given first."""
     copy = snapshot(NEWEST.taken_at, "lab:y")
-    assert choose([copy, *DAYS], "latest") == copy
+    assert choose([copy, *DAYS], "latest", NOW) == copy
 
 
 @pytest.mark.parametrize("at", ["2026-11-20", "2026-11-21T02:59Z", "app-20990101T000000Z.sqlite3"])
 def test_error_names_the_oldest_and_the_newest(at: str) -> None:
     """Who asked for what is not there learns what is."""
     with pytest.raises(KeeperError) as caught:
-        choose(DAYS, at)
+        choose(DAYS, at, NOW)
     assert caught.value.hint is not None
     assert OLDEST.object in caught.value.hint
     assert NEWEST.object in caught.value.hint
@@ -77,13 +78,13 @@ def test_error_names_the_oldest_and_the_newest(at: str) -> None:
 def test_what_is_no_time_is_a_usage_error(at: str) -> None:
     """Such a mistake is not "no snapshot"."""
     with pytest.raises(ConfigError, match="neither latest, nor a time"):
-        choose(DAYS, at)
+        choose(DAYS, at, NOW)
 
 
 def test_nothing_to_choose_from() -> None:
     """There is not always an oldest and a newest."""
     with pytest.raises(KeeperError, match=r"there is no snapshot$"):
-        choose([], "latest")
+        choose([], "latest", NOW)
 
 
 def test_never_drilled_come_first_the_oldest_of_them() -> None:
