@@ -20,7 +20,7 @@ from tests.conftest import (
     StartKeeper,
     contents,
     count_rows,
-    holds_open,
+    has_open,
     pragma,
 )
 from tests.faults.surroundings import assert_clean_failure, manifests_that_lie, snapshots_of
@@ -328,7 +328,7 @@ def test_conversion_that_runs_out_of_room_is_rolled_back(
     folder = temporary if which == "temporary" else home
     running = start_keeper("convert", path, "--yes", "-q")
 
-    with filled_once(folder, lambda: holds_open(running.process.pid, str(temporary))):
+    with filled_once(folder, lambda: has_open(running.process.pid, str(temporary))):
         run = running.end()
 
     make_room(folder)
