@@ -1,7 +1,7 @@
 """One place that snapshots are shipped to, and what its listing says."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +70,25 @@ def look(rclone: Rclone, to: str) -> Destination:
         return Destination(to, rclone.list_objects(to))
     except RcloneError as error:
         return Destination(to, None, error)
+
+
+def refuse_silence(destinations: Sequence[Destination]) -> list[RcloneError]:
+    """Why destinations could not be listed, those that could not.
+
+    Raises:
+        RcloneError: none of them could; it says why of each.
+    """
+    errors = [destination.error for destination in destinations if destination.error]
+    if errors and len(errors) == len(destinations):
+        raise together(errors)
+    return errors
+
+
+def together(errors: Sequence[RcloneError]) -> RcloneError:
+    """Several destinations' errors as one."""
+    if len(errors) == 1:
+        return errors[0]
+    return RcloneError("; ".join(dict.fromkeys(error.full_text for error in errors)))
 
 
 def newest_snapshots(paths: Iterable[str]) -> dict[str, datetime]:

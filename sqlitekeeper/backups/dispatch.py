@@ -102,7 +102,9 @@ class Dispatch:
 
     def _upload(self, destination: Destination, batch: list[Taken]) -> dict[str, str]:
         if destination.error:
-            return dict.fromkeys((t.name for t in batch), destination.error.full_text)
+            # Why is told once, at the start of the run.
+            text = f"{destination.to} could not be listed, so nothing was shipped there"
+            return dict.fromkeys((t.name for t in batch), text)
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
         return self.shipper.upload(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import apsw
 
-from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.destination import Destination, look, refuse_silence
 from sqlitekeeper.backups.dispatch import Dispatch, failed
 from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions
@@ -116,11 +116,8 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
 
 def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...]:
     destinations = tuple(look(options.rclone, to) for to in options.to)
-    errors = [destination.error for destination in destinations if destination.error]
-    if len(errors) == len(destinations):
-        raise errors[0]
-    for error in errors:
-        listen(Note("", str(error), Level.WARNING))
+    for error in refuse_silence(destinations):
+        listen(Note("", error.full_text, Level.WARNING))
     return destinations
 
 

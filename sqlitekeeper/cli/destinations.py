@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.destination import Destination, look, refuse_silence
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.retention import Policy
@@ -57,9 +57,7 @@ def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
         RcloneError: none of them answers.
     """
     found = [look(rclone, to) for to in destinations]
-    errors = [destination.error for destination in found if destination.error]
-    if errors and len(errors) == len(found):
-        raise errors[0]
+    refuse_silence(found)
     return found
 
 

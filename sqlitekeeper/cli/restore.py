@@ -9,7 +9,7 @@ import click
 
 from sqlitekeeper.backups.catalog import Snapshot, read_shelves
 from sqlitekeeper.backups.choice import choose
-from sqlitekeeper.backups.destination import Destination, look
+from sqlitekeeper.backups.destination import Destination, look, together
 from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.restore import RestoreResult, refuse_target, restore, undo_restore
@@ -157,7 +157,7 @@ def _candidates(
         for snapshot in _snapshots(destination, database, no_manifest)
     ]
     if not found and errors:
-        raise errors[0]
+        raise together(errors)
     if not found:
         raise KeeperError(
             f"{database}: no snapshot at {', '.join(destinations)}",

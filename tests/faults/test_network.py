@@ -279,19 +279,41 @@ def test_number_of_retries_is_the_users_to_set(
     assert len([r for r in lab.proxy.requests if r.method == "PUT"]) == 2
 
 
-def test_one_destination_of_two_is_enough_for_nobody_but_gets_its_snapshot(
-    keeper: Keeper, lab: Lab, backup_config: BackupConfig, tmp_path: Path
+def test_one_destination_that_fails_is_told_once_and_the_other_is_served(
+    keeper: Keeper,
+    lab: Lab,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    tmp_path: Path,
 ) -> None:
-    """Both must succeed; the one that answers is served all the same."""
-    backup_config(lab.database, to=[lab.s3.to, str(tmp_path / "to")], rclone_args=ONE_TRY)
+    """All must succeed, so the run has failed; why is one line, however many databases."""
+    databases = [make_database(f"{name}.sqlite3", rows=5) for name in "abc"]
+    backup_config(*databases, to=[lab.s3.to, str(tmp_path / "to")], rclone_args=ONE_TRY)
     lab.proxy.rule = everywhere(Answer(403, "AccessDenied"))
 
-    run = keeper("backup", "--json")
+    run = keeper("backup", "-q")
 
     assert run.status == 1
-    assert [one["outcome"] for one in run.entry["shipped"]] == ["failed", "uploaded"]
+    assert run.err.count("AccessDenied, says the proxy") == 1
+    assert run.err.count("lab:bucket could not be listed") == 3
     assert manifests_that_lie(tmp_path / "to") == []
-    assert len(snapshots_of(tmp_path / "to")) == 1
+    assert len(snapshots_of(tmp_path / "to")) == 3
+
+
+@pytest.mark.parametrize("command", ["backup", "snapshots", "restore"])
+def test_all_destinations_that_fail_are_told(
+    keeper: Keeper, lab: Lab, backup_config: BackupConfig, command: str
+) -> None:
+    """Not only the first: they may have failed for different reasons."""
+    backup_config(lab.database, to=[lab.s3.to, "unknown:bucket"], rclone_args=ONE_TRY)
+    lab.proxy.rule = everywhere(Answer(403, "AccessDenied"))
+
+    run = keeper(command, "app", "-q", *(["--replace"] if command == "restore" else []))
+
+    assert run.status == 1
+    (line,) = run.err.splitlines()
+    assert "AccessDenied" in line
+    assert "find section in config" in line
 
 
 # rclone itself
