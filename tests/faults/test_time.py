@@ -98,8 +98,8 @@ def object_at(moment: datetime) -> str:
 
 @pytest.mark.parametrize(
     "jump",
-    [timedelta(0), timedelta(seconds=-1), timedelta(minutes=-59)],
-    ids=["stands still", "one second back", "59 minutes back"],
+    [timedelta(seconds=-1), timedelta(minutes=-59)],
+    ids=["one second back", "59 minutes back"],
 )
 @pytest.mark.parametrize("remembers", [True, False], ids=["same host", "state lost"])
 def test_clock_that_was_set_back_does_not_change_the_order(
