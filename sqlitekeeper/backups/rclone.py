@@ -164,9 +164,10 @@ class Rclone:
         # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
         options = ["--s3-no-check-bucket"] if bucket_exists else []
         arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
-        report = self._work("copy", paths, arguments, to, "Copied", progress)
+        wanted = frozenset(paths)
+        report = self._work("copy", wanted, arguments, to, "Copied", progress)
         if report.error and to.startswith("/"):
-            _remove_parts(folder, Path(to), frozenset(paths) - report.done)
+            _remove_parts(folder, Path(to), wanted - report.done)
         return report
 
     def fetch(

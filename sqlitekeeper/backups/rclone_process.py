@@ -2,9 +2,9 @@
 
 What is watched is progress, not time: an upload over a slow line may take days.
 rclone counts a part of a file as done when it has read it into its memory
-(measured: 1.60 and 1.75, S3), so that for B2 with its 4 parts of 96 MB its own
-figures may stand still for an hour while bytes move. Hence the kernel's count
-of what the process reads and writes is asked too, where there is one.
+(measured: 1.60 and 1.75, S3), so that with large parts its own figures stand
+still for long while bytes move. Hence the kernel's count of what the process
+reads and writes is asked too, where there is one.
 
 It does not outlive keeper, be keeper killed: it reports each second, and the
 Go runtime ends a program whose standard error nobody reads any more.
