@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
-from sqlitekeeper.backups.rclone_log import Log, without_secrets
+from sqlitekeeper.backups.rclone_log import Log
 from sqlitekeeper.backups.rclone_program import environment, find_rclone
+from sqlitekeeper.redaction import without_secrets
 from tests.conftest import (
     S3,
     BackupConfig,
