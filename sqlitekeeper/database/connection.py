@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
@@ -16,6 +17,7 @@ from sqlitekeeper.database.files import (
     can_write,
     network_filesystem,
     sidecar,
+    size_of,
     stat_database,
     user_name,
 )
@@ -28,6 +30,8 @@ from sqlitekeeper.errors import (
 )
 from sqlitekeeper.workers import stop_if_asked
 
+# https://sqlite.org/rescode.html: a journal or a WAL to recover, on a read-only connection.
+NEEDS_RECOVERY = (apsw.SQLITE_READONLY_ROLLBACK, apsw.SQLITE_READONLY_RECOVERY)
 WAL_FORMAT = 2  # bytes 18 and 19 of the header, https://sqlite.org/fileformat.html
 
 
@@ -49,6 +53,11 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             hint="restore a snapshot, or salvage it with the sqlite3 shell's .recover",
         ) from None
     except apsw.ReadOnlyError as error:
+        if getattr(error, "extendedresult", None) in NEEDS_RECOVERY:
+            raise ReadOnlyError(
+                f"{path}: a transaction was cut off, and nobody has rolled it back yet",
+                hint="start the application, or open it once with the sqlite3 shell",
+            ) from None
         raise ReadOnlyError(f"{path}: {error}") from None
     except apsw.FullError:
         raise KeeperError(f"{path}: the disk is full") from None
@@ -56,6 +65,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise KeeperError(f"{path}: cannot be opened ({error})") from None
     except apsw.Error as error:
         raise KeeperError(f"{path}: {error}") from None
+    except UnicodeError as error:
+        found = error.object if isinstance(error, UnicodeDecodeError) else b""
+        raise KeeperError(
+            f"{path}: a name in its schema is not valid UTF-8: {found[:60]!r}",
+            hint="rename it in the application: ALTER TABLE ... RENAME",
+        ) from None
 
 
 def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
@@ -130,17 +145,22 @@ def open_database(
         ) from None
     with sqlite_errors(path):
         connection = _connect(path, write)
+        frozen = None
         try:
-            in_wal_mode = WAL_FORMAT in connection.read("main", 0, 18, 2)[1]
-            if in_wal_mode:
-                _refuse_foreign_sidecars(path, facts.st_uid)
+            if in_wal_mode(connection):
                 remote = network_filesystem(path)
+                if not (write or remote) and _cannot_be_written(path, facts):
+                    connection.close()
+                    frozen = _traces(path)
+                    connection = _connect_immutable(path)
+                else:
+                    _refuse_foreign_sidecars(path, facts.st_uid)
                 if write and remote:
                     raise ReadOnlyError(
                         f"{path}: WAL mode does not work across hosts, and this is {remote}",
                         hint="run keeper on the host that has the disk",
                     )
-                if not (write or remote) and _would_leave_sidecars(path):
+                if not (write or remote or frozen) and _would_leave_sidecars(path):
                     connection.close()
                     connection = _connect(path, write=True)
             _harden(connection)
@@ -148,11 +168,62 @@ def open_database(
             yield connection
         finally:
             connection.close()
+        if frozen and _traces(path) != frozen:
+            raise BusyError(
+                f"{path}: was written to while it was read, which no lock could prevent",
+                hint="this user may not write beside it; try again, or run as its owner",
+            )
+
+
+def in_wal_mode(connection: apsw.Connection) -> bool:
+    """Whether the file's header says so."""
+    return WAL_FORMAT in connection.read("main", 0, 18, 2)[1]
 
 
 def _connect(path: Path, write: bool) -> apsw.Connection:
     mode = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     return apsw.Connection(os.fspath(path), flags=mode)
+
+
+def _connect_immutable(path: Path) -> apsw.Connection:
+    """A connection that takes no lock and reads no WAL; see https://sqlite.org/uri.html."""
+    mode = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(os.fspath(path))}?immutable=1", flags=mode)
+
+
+def _cannot_be_written(path: Path, facts: os.stat_result) -> bool:
+    """Whether a WAL database at rest can only be read without its sidecars.
+
+    To read it, SQLite needs a -shm, and where this process may make none, as on
+    a read-only mount, it gives up (https://sqlite.org/wal.html#readonly); in a
+    folder that can be written, it makes one that is as read-only as the file,
+    and leaves it. While a connection is open both sidecars are there.
+
+    Raises:
+        KeeperError: there is a WAL to be read, and no way to do it.
+    """
+    if can_write(path) or sidecar(path, "-shm").exists():
+        return False
+    real = os.path.realpath(path)
+    read_only_mount = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
+    if not read_only_mount and os.geteuid() not in (0, facts.st_uid):
+        return False
+    if not size_of(sidecar(path, "-wal")):
+        return True
+    if os.access(os.path.dirname(real), os.W_OK):  # noqa: PTH120
+        return False
+    raise KeeperError(
+        f"{path}: has a WAL that holds changes, and its folder is read-only:"
+        " SQLite cannot read the two together there",
+        hint="copy both files to a folder that can be written, and name the copy",
+    )
+
+
+def _traces(path: Path) -> tuple[object, ...]:
+    """What changes when somebody writes to a database, or has it open in WAL mode."""
+    facts = path.stat()
+    beside = [size_of(sidecar(path, suffix)) for suffix in ("-wal", "-shm")]
+    return (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *beside)
 
 
 def _would_leave_sidecars(path: Path) -> bool:

@@ -136,12 +136,15 @@ def _require_room(path: Path, database_bytes: int) -> None:
 def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
     """Carry out a plan, and prove the result before saying so.
 
+    A database that integrity_check complains of is left as it is: VACUUM would
+    carry its damage over, or lose what can still be salvaged.
+
     The proof: the mode read back through a fresh connection, integrity_check,
     and the row count of every table. The counts are compared unless the
     application wrote meanwhile, which `reason` then says.
 
     Raises:
-        CheckError: the result is not sound.
+        CheckError: the database is not sound, or the result is not.
         BusyError: the application held the database for longer than 30 seconds.
     """
     began = time.monotonic()
@@ -184,24 +187,40 @@ def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
     )
 
 
+def _vacuum(connection: apsw.Connection, plan: ConvertPlan) -> None:
+    try:
+        connection.execute("VACUUM")
+    except apsw.FullError:
+        # What it had written is gone again, so this tells which folder was too small.
+        _require_room(plan.path, plan.bytes)
+        raise
+    except apsw.SQLError as error:
+        # Every index is built anew, which takes the application's own collations and functions.
+        raise KeeperError(
+            f"{plan.path}: only the application can VACUUM it ({error})",
+            hint=f"let it run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
+        ) from None
+
+
 def _vacuum_and_compare(
     connection: apsw.Connection, plan: ConvertPlan, listen: Listener
 ) -> str | None:
     with connection:
         version = pragma_int(connection, "data_version")
         rows_before = row_counts(connection)
+        problems = integrity_problems(connection, "integrity")
+    if problems:
+        raise CheckError(
+            f"{plan.path}: is damaged, left as it is: {problems[0]}",
+            hint="restore a snapshot, or salvage it with the sqlite3 shell's .recover",
+        )
     connection.pragma("auto_vacuum", AUTO_VACUUM.index(plan.wanted))
     if plan.needs_vacuum:
         wal = sidecar(plan.path, "-wal")
         report_progress(
             connection, lambda: listen(Tick(plan.name, "convert", size_of(wal), plan.bytes))
         )
-        try:
-            connection.execute("VACUUM")
-        except apsw.FullError:
-            # What it had written is gone again, so this tells which folder was too small.
-            _require_room(plan.path, plan.bytes)
-            raise
+        _vacuum(connection, plan)
     with connection:
         rows_after = row_counts(connection)
         others_wrote = pragma_int(connection, "data_version") != version

@@ -6,7 +6,13 @@ from typing import Literal
 
 import apsw
 
-from sqlitekeeper.database.connection import open_database, pragma_int, pragma_text, sqlite_errors
+from sqlitekeeper.database.connection import (
+    in_wal_mode,
+    open_database,
+    pragma_int,
+    pragma_text,
+    sqlite_errors,
+)
 from sqlitekeeper.database.files import sidecar, size_of
 
 AutoVacuum = Literal["none", "full", "incremental"]
@@ -52,7 +58,8 @@ def read_measurement(connection: apsw.Connection, path: Path) -> Measurement:
         pages=pages,
         free_pages=free_pages,
         wal_bytes=size_of(sidecar(path, "-wal")),
-        journal_mode=pragma_text(connection, "journal_mode"),
+        # What is read as immutable says "delete" of itself.
+        journal_mode="wal" if in_wal_mode(connection) else pragma_text(connection, "journal_mode"),
         auto_vacuum=AUTO_VACUUM[pragma_int(connection, "auto_vacuum")],
     )
 

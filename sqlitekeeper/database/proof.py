@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Literal
 
 import apsw
 
 from sqlitekeeper.database.connection import scalar
+from sqlitekeeper.database.stand_ins import stand_in_collations
 
 CheckKind = Literal["integrity", "quick", "none"]
 
@@ -16,16 +18,77 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def integrity_problems(connection: apsw.Connection, kind: CheckKind, most: int = 5) -> list[str]:
-    """What integrity_check or quick_check complains of; empty when sound.
+@dataclass(frozen=True, slots=True)
+class Integrity:
+    """What a check complains of, and what it could not look at; a sentence each."""
+
+    problems: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
+def check_integrity(connection: apsw.Connection, kind: CheckKind, most: int = 5) -> Integrity:
+    """Ask integrity_check or quick_check, which stop after `most` problems.
 
     quick_check does not compare indexes with their tables, see
-    https://sqlite.org/pragma.html#pragma_quick_check.
+    https://sqlite.org/pragma.html#pragma_quick_check. CHECK constraints are
+    left to the application, as foreign keys are: they may call functions that
+    only it has, and SQLite looks at them on a writable connection only.
+
+    Where the schema uses a collation, a function or a tokenizer of the
+    application's own, SQLite gives up on the whole database. The tables are
+    then asked one by one, and those that it still gives up on with quick_check.
     """
     if kind == "none":
-        return []
-    rows = connection.execute(f"PRAGMA {kind}_check({most})").fetchall()
+        return Integrity()
+    ignored = connection.pragma("ignore_check_constraints")
+    connection.pragma("ignore_check_constraints", 1)
+    try:
+        try:
+            return Integrity(tuple(_complaints(connection, f"{kind}_check({most})")))
+        except apsw.SQLError:
+            return _check_tables(connection, kind, most)
+    finally:
+        connection.pragma("ignore_check_constraints", ignored)
+
+
+def integrity_problems(connection: apsw.Connection, kind: CheckKind, most: int = 5) -> list[str]:
+    """What integrity_check or quick_check complains of; empty when sound."""
+    return list(check_integrity(connection, kind, most).problems)
+
+
+def _complaints(connection: apsw.Connection, check: str) -> list[str]:
+    rows = connection.execute(f"PRAGMA {check}").fetchall()
     return [str(row[0]) for row in rows if row[0] != "ok"]
+
+
+def _check_tables(connection: apsw.Connection, kind: CheckKind, most: int) -> Integrity:
+    names = connection.execute(
+        "SELECT name FROM pragma_table_list"
+        " WHERE schema = 'main' AND type IN ('table', 'shadow', 'virtual') ORDER BY name"
+    ).fetchall()
+    problems: list[str] = []
+    unchecked: list[str] = []
+    left: dict[str, str] = {}
+    for (name,) in names:
+        try:
+            problems += _complaints(connection, f"{kind}_check({quoted(str(name))})")
+        except apsw.SQLError as error:
+            left[str(name)] = str(error)
+    with stand_in_collations(connection):
+        for name, cause in left.items():
+            try:
+                problems += _complaints(connection, f"quick_check({quoted(name)})")
+            except apsw.SQLError:
+                unchecked.append(f"the table {name} could not be checked ({cause})")
+            else:
+                text = f"the indexes of {name} could not be compared with it ({cause})"
+                unchecked.append(text)
+        try:
+            # Pages that belong to nothing or to two things, and the free list.
+            problems += _complaints(connection, f"quick_check({most})")
+        except apsw.SQLError as error:
+            unchecked.append(f"the use of pages could not be checked as a whole ({error})")
+    return Integrity(tuple(dict.fromkeys(problems))[:most], tuple(unchecked))
 
 
 def foreign_key_violations(connection: apsw.Connection) -> int | None:
@@ -50,10 +113,11 @@ def row_counts(connection: apsw.Connection) -> dict[str, int]:
         " WHERE schema = 'main' AND type IN ('table', 'shadow')"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name"
     ).fetchall()
-    return {
-        str(name): scalar(connection, f"SELECT count(*) FROM {quoted(str(name))}")
-        for (name,) in names
-    }
+    with stand_in_collations(connection):
+        return {
+            str(name): scalar(connection, f"SELECT count(*) FROM {quoted(str(name))}")
+            for (name,) in names
+        }
 
 
 def shadow_tables(connection: apsw.Connection) -> tuple[str, ...]:

@@ -316,6 +316,8 @@ def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> st
         return "PRAGMA optimize would have held the write lock for too long and was given up"
     except apsw.BusyError:
         return "PRAGMA optimize found the database locked and was left out"
+    except apsw.SQLError as error:
+        return f"only the application can run PRAGMA optimize here ({error})"
     finally:
         connection.set_progress_handler(None)
         locks.add(time.monotonic() - began)
