@@ -16,7 +16,8 @@ from sqlitekeeper.backups.proving import contradiction, is_damage, prove
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
 from sqlitekeeper.backups.untrusted import PRIVATE_MODE, Manifest, ManifestError
-from sqlitekeeper.database.connection import open_database, sqlite_errors
+from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
+from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import free_bytes
 from sqlitekeeper.database.placing import Placed, dress, place, undo
@@ -248,3 +249,6 @@ def _set_wal_mode(file: Path) -> None:
     with sqlite_errors(file), open_database(file, write=True) as connection:
         if connection.pragma("journal_mode", "wal") != "wal":
             raise KeeperError(f"{file}: WAL mode could not be set")
+        page_size, checksums = pragma_int(connection, "page_size"), has_checksums(connection)
+    if checksums:
+        renew_first_checksum(file, page_size)

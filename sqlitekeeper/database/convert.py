@@ -10,6 +10,7 @@ import apsw
 
 from sqlitekeeper import wording
 from sqlitekeeper.database.checkpoint import checkpoint_truncate
+from sqlitekeeper.database.checksums import WRITES_NONE, has_checksums
 from sqlitekeeper.database.connection import (
     open_database,
     pragma_int,
@@ -99,7 +100,13 @@ def plan_conversion(
     refuse_other_users_file(path)
     if reason := read_only_reason(path):
         raise ReadOnlyError(f"{path}: {reason}")
-    found = measure(path)
+    with sqlite_errors(path), open_database(path) as connection:
+        found = read_measurement(connection, path)
+        if has_checksums(connection):
+            raise ReadOnlyError(
+                f"{path}: {WRITES_NONE}",
+                hint=f"let the application run: PRAGMA auto_vacuum = {wanted}; VACUUM",
+            )
     if found.pages == 0:
         raise KeeperError(f"{path}: is empty", hint=f"keeper init {path} makes a new database")
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted
@@ -198,7 +205,7 @@ def _vacuum(connection: apsw.Connection, plan: ConvertPlan) -> None:
         # Every index is built anew, which takes the application's own collations and functions.
         raise KeeperError(
             f"{plan.path}: only the application can VACUUM it ({error})",
-            hint=f"let it run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
+            hint=f"let the application run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
         ) from None
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import apsw
 
+from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
+from sqlitekeeper.database.connection import pragma_int
+
 # Between two steps signals are heard and progress is told.
 STEP_PAGES = 1024
 
@@ -45,3 +48,5 @@ def copy_pages(
         copy.pragma("journal_mode", "delete")
     finally:
         copy.close()
+    if has_checksums(connection):
+        renew_first_checksum(target, pragma_int(connection, "page_size"))

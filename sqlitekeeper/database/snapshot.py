@@ -1,4 +1,4 @@
-"""A consistent copy of a live database, made by VACUUM INTO.
+"""A consistent copy of a live database, made by VACUUM INTO, or page by page where that fails.
 
 `.backup` starts over at every commit of another process, so a busy database
 can keep it from ever finishing; VACUUM INTO reads from one snapshot of the
@@ -7,12 +7,14 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import apsw
 
 from sqlitekeeper import wording
+from sqlitekeeper.database.checksums import has_checksums
 from sqlitekeeper.database.connection import (
     open_database,
     pragma_int,
@@ -22,8 +24,9 @@ from sqlitekeeper.database.connection import (
 )
 from sqlitekeeper.database.files import free_bytes, size_of
 from sqlitekeeper.database.measure import read_measurement
+from sqlitekeeper.database.page_copy import copy_pages
 from sqlitekeeper.errors import KeeperError, NoRoomError
-from sqlitekeeper.events import Listener, Tick, ignore
+from sqlitekeeper.events import Listener, Note, Tick, ignore
 
 WAIT_SECONDS = 30.0
 # The snapshot of a database is never larger than its live pages; this much is
@@ -35,7 +38,8 @@ SPARE_BYTES = 2**20
 class Source:
     """The database that a snapshot was taken of, as it was then. Sizes in bytes.
 
-    `mode` holds the file's permission bits, for a restore that finds no file to ask.
+    `mode` holds the file's permission bits, for a restore that finds no file to ask;
+    `method` says how it was copied.
     """
 
     path: Path
@@ -49,6 +53,7 @@ class Source:
     user_version: int
     application_id: int
     mode: int
+    method: Literal["vacuum", "pages"] = "vacuum"
 
 
 def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str = "") -> Source:
@@ -91,13 +96,23 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             connection,
             lambda: listen(Tick(name, "snapshot", size_of(target), found.live_bytes)),
         )
-        # SQLite would create it readable by everyone.
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        _create_private(target)
         # The target takes this from the connection. A power cut leaves it behind,
         # to be removed: there is no sense in waiting until it is on the disk.
         connection.pragma("synchronous", 0)
         try:
-            connection.execute("VACUUM INTO ?", (os.fspath(target),))
+            cause = _vacuum_into(connection, target)
+            if cause:
+                need = found.pages * found.page_size + SPARE_BYTES
+                if need > free_bytes(target.parent):
+                    raise _no_room(path, target, need)
+                copy_pages(
+                    connection,
+                    target,
+                    lambda done, total: listen(Tick(name, "snapshot", done, total)),
+                )
+                listen(Note(name, f"copied page by page, free pages too: {cause}"))
+                source = replace(source, method="pages")
         except apsw.FullError:
             # Somebody else took the room meanwhile; what was written of it is free again.
             target.unlink(missing_ok=True)
@@ -108,6 +123,20 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
     return source
 
 
+def _vacuum_into(connection: apsw.Connection, target: Path) -> str | None:
+    """Try VACUUM INTO; where only pages can be copied, say why, and leave the target empty."""
+    if has_checksums(connection):
+        return "they carry checksums"
+    try:
+        connection.execute("VACUUM INTO ?", (os.fspath(target),))
+    except apsw.SQLError as error:
+        # It builds every index anew, which may take what only the application has.
+        target.unlink()
+        _create_private(target)
+        return str(error)
+    return None
+
+
 def _no_room(path: Path, target: Path, need: int) -> NoRoomError:
     free = free_bytes(target.parent)
     return NoRoomError(
@@ -115,3 +144,8 @@ def _no_room(path: Path, target: Path, need: int) -> NoRoomError:
         f" which has {wording.size(free)}",
         hint="make room there, or point backup.staging at another folder",
     )
+
+
+def _create_private(target: Path) -> None:
+    """SQLite would create it readable by everyone."""
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))

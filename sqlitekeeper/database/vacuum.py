@@ -12,6 +12,7 @@ from sqlitekeeper.database.checkpoint import (
     checkpoint_passive,
     checkpoint_truncate,
 )
+from sqlitekeeper.database.checksums import WRITES_NONE, has_checksums
 from sqlitekeeper.database.connection import (
     open_database,
     pragma_int,
@@ -120,6 +121,8 @@ def vacuum(
         sqlite_errors(path),
         open_database(path, write=not options.dry_run, wait_seconds=WAIT_SECONDS) as connection,
     ):
+        if has_checksums(connection):
+            return VacuumResult(name, path, "skipped", WRITES_NONE)
         before = read_measurement(connection, path)
         target = _target(before, options)
         if options.dry_run:
