@@ -135,7 +135,10 @@ def open_database(
             whose sidecar files would get the wrong owner.
         ReadOnlyError: `write` was asked for a WAL database on a network file system.
     """
-    path = Path(os.path.abspath(path))  # noqa: PTH100 (resolve() would follow links)
+    stat_database(path)
+    named = path
+    # From here on a symlink may change: all that is looked at belongs to one file.
+    path = Path(os.path.realpath(path))
     facts = stat_database(path)
     try:
         os.fspath(path).encode()
@@ -143,15 +146,16 @@ def open_database(
         raise KeeperError(
             f"{os.fspath(path)!r}: SQLite opens only names that are valid UTF-8"
         ) from None
-    with sqlite_errors(path):
+    with sqlite_errors(named):
         connection = _connect(path, write)
         frozen = None
         try:
             if in_wal_mode(connection):
                 remote = network_filesystem(path)
+                before = _traces(path)
                 if not (write or remote) and _cannot_be_written(path, facts):
                     connection.close()
-                    frozen = _traces(path)
+                    frozen = before
                     connection = _connect_immutable(path)
                 else:
                     _refuse_foreign_sidecars(path, facts.st_uid)
@@ -166,13 +170,12 @@ def open_database(
             _harden(connection)
             wait_for_locks(connection, wait_seconds)
             yield connection
+        except apsw.Error:
+            _refuse_changed(path, frozen)
+            raise
         finally:
             connection.close()
-        if frozen and _traces(path) != frozen:
-            raise BusyError(
-                f"{path}: was written to while it was read, which no lock could prevent",
-                hint="this user may not write beside it; try again, or run as its owner",
-            )
+        _refuse_changed(path, frozen)
 
 
 def in_wal_mode(connection: apsw.Connection) -> bool:
@@ -224,6 +227,15 @@ def _traces(path: Path) -> tuple[object, ...]:
     facts = path.stat()
     beside = [size_of(sidecar(path, suffix)) for suffix in ("-wal", "-shm")]
     return (facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, *beside)
+
+
+def _refuse_changed(path: Path, frozen: tuple[object, ...] | None) -> None:
+    """What was read as immutable must have been; nothing that was read counts otherwise."""
+    if frozen and _traces(path) != frozen:
+        raise BusyError(
+            f"{path}: somebody opened it while it was read, which keeper may not lock",
+            hint="try again; or run keeper where its folder can be written",
+        )
 
 
 def _would_leave_sidecars(path: Path) -> bool:

@@ -130,7 +130,15 @@ def shadow_tables(connection: apsw.Connection) -> tuple[str, ...]:
 
 def schema_sha256(connection: apsw.Connection) -> str:
     """One hash for all of CREATE's words, in an order that does not depend on history."""
-    rows = connection.execute(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name, tbl_name"
-    ).fetchall()
+    select = "SELECT type, name, tbl_name, {} FROM sqlite_schema ORDER BY type, name, tbl_name"
+    rows: list[tuple[object, ...]]
+    try:
+        rows = connection.execute(select.format("sql")).fetchall()
+    except UnicodeDecodeError:
+        # SQLite takes any bytes for text, as in a comment by a program that is not of our time.
+        bytewise = connection.execute(select.format("CAST(sql AS BLOB)")).fetchall()
+        rows = [
+            (*names, sql.decode(errors="surrogateescape") if isinstance(sql, bytes) else sql)
+            for *names, sql in bytewise
+        ]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()

@@ -32,7 +32,7 @@ def _by_length(one: str, other: str) -> int:
     return (len(one), one) > (len(other), other) or -((len(one), one) < (len(other), other))
 
 
-def _slug(*values: apsw.SQLiteValue) -> str:
+def _slug(*values: "apsw.SQLiteValue") -> str:
     return str(values[0]).lower()
 
 
