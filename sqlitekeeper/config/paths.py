@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from sqlitekeeper.config.credentials import refuse_credential_in_remote
 from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
 
@@ -73,10 +74,12 @@ def local_folder(to: str, base: Path, environ: Mapping[str, str] = os.environ) -
 
     Raises:
         ConfigError: it is empty, a remote that rclone would take for an option,
-            or a `~` for a user without a home folder.
+            one with a credential in it, or a `~` for a user without a home folder.
     """
     if not to:
         raise ConfigError("a destination must not be empty")
+    if not is_local(to):
+        refuse_credential_in_remote(to)
     if to.startswith("-") and not is_local(to):
         raise ConfigError(f"{readable(to)}: no remote has a name that starts with -")
     return str(absolute(expand_home(to, environ), base)) if is_local(to) else to

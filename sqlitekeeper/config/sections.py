@@ -31,7 +31,7 @@ _BACKUP: values.Keys = {
     "max_age": values.duration,
     "prune": values.flag,
     **{keep: values.count(0) for keep in _KEEPS},
-    "rclone_args": values.listed(values.text),
+    "rclone_args": values.rclone_arguments,
     "timeout": values.duration,
     "loss_alarm": values.share,
 }

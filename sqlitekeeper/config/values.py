@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from sqlitekeeper.config.credentials import HINT as CREDENTIAL_HINT
+from sqlitekeeper.config.credentials import secret_argument
 from sqlitekeeper.config.durations import parse_duration
 from sqlitekeeper.config.names import check_name, fill
 from sqlitekeeper.config.paths import absolute, expand_home, local_folder
@@ -156,7 +158,7 @@ def destination(value: object, spot: Spot) -> str:
     try:
         return local_folder(filled, spot.source.folder, spot.source.environ)
     except ConfigError as error:
-        raise spot.error(error.message) from None
+        raise spot.error(error.message, hint=error.hint) from None
 
 
 def listed(item: Parser[T]) -> Parser[tuple[T, ...]]:
@@ -178,6 +180,15 @@ def command(value: object, spot: Spot) -> tuple[str, ...]:
     if not words:
         raise spot.error("must name a program; leave the key out for none")
     return (program(words[0], spot.at(0)), *words[1:])
+
+
+def rclone_arguments(value: object, spot: Spot) -> tuple[str, ...]:
+    """More arguments for every run of rclone; none that hands over a secret."""
+    arguments = listed(text)(value, spot)
+    if flag := secret_argument(arguments):
+        reason = f"{flag} would show a credential to everyone on this host"
+        raise spot.error(reason, hint=CREDENTIAL_HINT)
+    return arguments
 
 
 def destinations(value: object, spot: Spot) -> tuple[str, ...]:

@@ -167,7 +167,7 @@ def open_database(
                 if not (write or remote or frozen) and _would_leave_sidecars(path):
                     connection.close()
                     connection = _connect(path, write=True)
-            _harden(connection)
+            harden(connection)
             wait_for_locks(connection, wait_seconds)
             yield connection
         except apsw.Error:
@@ -248,12 +248,17 @@ def _would_leave_sidecars(path: Path) -> bool:
     return not sidecar(path, "-wal").exists() and can_write(path)
 
 
-def _harden(connection: apsw.Connection) -> None:
-    """Let nothing in the schema run code; this outlives neither the connection nor the run."""
+def harden(connection: apsw.Connection) -> None:
+    """Let nothing in the schema run code; this outlives neither the connection nor the run.
+
+    As https://sqlite.org/security.html has it, for files that anyone may have written.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
     connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0)
+    connection.pragma("cell_size_check", 1)
 
 
 def pragma_int(connection: apsw.Connection, name: str) -> int:

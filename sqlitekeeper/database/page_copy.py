@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
-from sqlitekeeper.database.connection import pragma_int
+from sqlitekeeper.database.connection import harden, pragma_int
 
 # Between two steps signals are heard and progress is told.
 STEP_PAGES = 1024
@@ -37,6 +37,7 @@ def copy_pages(
     """
     copy = apsw.Connection(os.fspath(target), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
+        harden(copy)
         # Nobody relies on it before it is complete; who ships it hashes what was written.
         copy.pragma("synchronous", "off")
         with connection:
