@@ -15,8 +15,8 @@ from sqlitekeeper.database.connection import (
 )
 from sqlitekeeper.database.proof import (
     CheckKind,
+    check_integrity,
     foreign_key_violations,
-    integrity_problems,
     row_counts,
     schema_sha256,
     shadow_tables,
@@ -62,10 +62,10 @@ def check_snapshot(
             tick(pages * page_size)
 
         report_progress(connection, progress)
-        problems = integrity_problems(connection, kind)
-        if problems:
+        integrity = check_integrity(connection, kind)
+        if integrity.problems:
             raise CheckError(
-                f"the snapshot fails {kind}_check: {problems[0]}",
+                f"the snapshot fails {kind}_check: {integrity.problems[0]}",
                 hint="the database is damaged: restore a good snapshot, or salvage it",
             )
         return Checked(
@@ -76,4 +76,5 @@ def check_snapshot(
             tables=row_counts(connection),
             schema_sha256=schema_sha256(connection),
             shadow_tables=shadow_tables(connection),
+            unchecked=integrity.unchecked,
         )

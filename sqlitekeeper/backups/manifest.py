@@ -13,7 +13,10 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was measured and proven on a snapshot file. Sizes in bytes."""
+    """What was measured and proven on a snapshot file. Sizes in bytes.
+
+    `unchecked` says, a sentence each, what only the application could look at.
+    """
 
     bytes: int
     sha256: str
@@ -22,6 +25,7 @@ class Checked:
     tables: dict[str, int]
     schema_sha256: str
     shadow_tables: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,8 @@ def build_manifest(
             "kind": checked.kind,
             "integrity": None if checked.kind == "none" else "ok",
             "foreign_key_violations": checked.foreign_key_violations,
-        },
+        }
+        | ({"unchecked": list(checked.unchecked)} if checked.unchecked else {}),
         "versions": asdict(versions),
     }
 

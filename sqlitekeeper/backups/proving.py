@@ -98,7 +98,7 @@ def prove(
         check="failed" if foreign_keys else "ok",
         rows_ok=rows is None,
         problem="; ".join(filter(None, (rows, foreign_keys))) or None,
-        remarks=indexes.remarks,
+        remarks=(*checked.unchecked, *indexes.remarks),
     )
 
 

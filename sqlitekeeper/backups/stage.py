@@ -17,7 +17,7 @@ from sqlitekeeper import wording
 from sqlitekeeper.backups.checking import check_snapshot, sha256_of
 from sqlitekeeper.backups.destination import Destination, newest_snapshots
 from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
-from sqlitekeeper.backups.manifest import Versions, build_manifest
+from sqlitekeeper.backups.manifest import Checked, Versions, build_manifest
 from sqlitekeeper.backups.marks import is_ahead
 from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.results import Seconds
@@ -175,7 +175,7 @@ class Stage:
                 checked,
                 self.versions,
             )
-            self._tell(taken, checked.foreign_key_violations, listen)
+            self._tell(taken, checked, listen)
         seconds = Seconds(round(taken.seconds, 3), round(time.monotonic() - began, 3))
         parcels = {}
         lost: dict[str, tuple[int, int]] = {}
@@ -260,7 +260,8 @@ class Stage:
                 self.shipments[key] = shipment
                 self.overtaken.add(key)
 
-    def _tell(self, taken: Taken, violations: int | None, listen: Listener) -> None:
+    def _tell(self, taken: Taken, checked: Checked, listen: Listener) -> None:
+        violations = checked.foreign_key_violations
         said = "not checked" if self.check == "none" else f"{self.check} ok"
         size = wording.size(taken.bytes)
         listen(Note(taken.name, f"snapshot {size} in {taken.seconds:.1f} s, {said}"))
@@ -271,6 +272,8 @@ class Stage:
         elif violations is None:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
             listen(Note(taken.name, text, Level.WARNING))
+        for sentence in checked.unchecked:
+            listen(Note(taken.name, sentence))
 
 
 def _tell_hold(name: str, parcels: Mapping[str, Parcel], listen: Listener) -> None:

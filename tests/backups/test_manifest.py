@@ -54,6 +54,7 @@ def test_manifest_has_the_keys_of_the_design() -> None:
             "user_version": 7,
             "application_id": 9,
             "mode": 0o640,
+            "method": "vacuum",
         },
         "snapshot": {"object": "app/app-x.sqlite3", "bytes": 8192, "sha256": "ab" * 32},
         "schema_sha256": "cd" * 32,

@@ -199,6 +199,24 @@ def test_one_run_backs_up_all_of_them(
         assert outcomes == dict.fromkeys(SOUND, outcome)
 
 
+def test_manifest_says_how_it_was_copied_and_what_was_not_checked(
+    tmp_path: Path, keeper: Keeper, backup_config: BackupConfig
+) -> None:
+    """And so does the log, in a line each; a drill repeats what it could not check either."""
+    kind = "unknown_collation_in_index"
+    backup_config(make_strange(tmp_path / "app.sqlite3", kind), to=tmp_path / "shelf")
+
+    backup, drill = keeper("backup"), keeper("drill")
+
+    manifest = json.loads((tmp_path / "shelf" / "app" / "latest.json").read_text())
+    (sentence,) = manifest["checks"]["unchecked"]
+    assert manifest["source"]["method"] == "pages"
+    assert sentence.startswith("the indexes of t could not be compared with it (no such coll")
+    assert f"app: {sentence}" in backup.err
+    assert "copied page by page, free pages too: no such collation sequence: people" in backup.err
+    assert sentence in drill.err
+
+
 def test_report_and_doctor_take_all_of_them(tmp_path: Path, keeper: Keeper) -> None:
     """Names that a terminal would obey come out as text."""
     paths = [make_strange(tmp_path / f"{kind}.sqlite3", kind) for kind in SOUND]
