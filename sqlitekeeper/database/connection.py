@@ -258,7 +258,6 @@ def harden(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0)
-    connection.pragma("cell_size_check", 1)
 
 
 def pragma_int(connection: apsw.Connection, name: str) -> int:
