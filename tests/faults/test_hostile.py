@@ -1,5 +1,6 @@
 """Content that means harm: a schema that wants to run, names that want a terminal or a shell."""
 
+import itertools
 import json
 import os
 import re
@@ -218,20 +219,23 @@ def plain(text: str) -> bool:
     return not OBEYED.search(text.replace("\r\n", "\n"))
 
 
-@pytest.fixture(params=["log", "terminal"])
-def run(request: pytest.FixtureRequest, keeper: Keeper, terminal: Keeper) -> Callable[..., str]:
-    """What a command says, to a log or to a terminal, after it did what it should."""
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(keeper: Keeper, terminal: Keeper) -> Run:
+    """What a command says, to a log and to a terminal in turn, after it did what it should."""
+    turns = itertools.cycle((terminal, keeper))
 
     def say(status: int, *arguments: object) -> str:
-        chosen = keeper if request.param == "log" else terminal
-        done = chosen(*arguments, "--no-color")
+        done = next(turns)(*arguments, "--no-color")
         assert done.status == status, done
         return done.out + done.err
 
     return say
 
 
-def test_names_in_a_database_are_only_printed(tmp_path: Path, run: Callable[..., str]) -> None:
+def test_names_in_a_database_are_only_printed(tmp_path: Path, run: Run) -> None:
     """Tables and indexes may be called anything; what a terminal obeys is spelt out."""
     path = tmp_path / "app.sqlite3"
     connection = apsw.Connection(str(path))
@@ -258,7 +262,7 @@ def test_names_in_a_database_are_only_printed(tmp_path: Path, run: Callable[...,
 
 
 def test_names_of_files_are_only_printed(
-    make_database: MakeDatabase, tmp_path: Path, run: Callable[..., str]
+    make_database: MakeDatabase, tmp_path: Path, run: Run
 ) -> None:
     """A path that the command line names may hold anything but a slash."""
     folder = tmp_path / ESCAPES
@@ -280,7 +284,7 @@ def test_what_lies_at_a_destination_is_only_printed(
     make_database: MakeDatabase,
     tmp_path: Path,
     backup_config: BackupConfig,
-    run: Callable[..., str],
+    run: Run,
 ) -> None:
     """Objects and manifests may be anyone's: their names, hosts and tables come out as text."""
     shelf = tmp_path / "shelf"
