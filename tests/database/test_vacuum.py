@@ -467,7 +467,7 @@ def test_lock_at_the_end_is_waited_for(make_database: MakeDatabase, beside: Besi
             timers.append(threading.Timer(0.5, beside("lock", path).end))
             timers[0].start()
 
-    result = vacuum(path, VacuumOptions(pages=20), listen=lock)
+    result = vacuum(path, VacuumOptions(pages=20, max_lock_ms=10_000), listen=lock)
 
     timers[0].join()
     assert (result.outcome, result.freed_pages) == ("done", 20)

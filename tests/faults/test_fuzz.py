@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import apsw
@@ -95,8 +95,15 @@ def damage() -> st.SearchStrategy[Fuzzed]:
     )
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A file's content, which would fill the screen if an example failed."""
+
+    data: bytes = field(repr=False)
+
+
 @pytest.fixture(scope="module")
-def sound() -> bytes:
+def sound() -> Sound:
     """A database in WAL mode with a bit of everything, 1024 bytes a page, as a file's content."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sound.sqlite3"
@@ -120,7 +127,7 @@ def sound() -> bytes:
         ):
             connection.execute(sql).fetchall()
         connection.close()
-        return path.read_bytes()
+        return Sound(path.read_bytes())
 
 
 def answers(question: Callable[..., object], *arguments: object) -> object:
@@ -134,12 +141,12 @@ def answers(question: Callable[..., object], *arguments: object) -> object:
 @fuzz
 @given(damage())
 def test_reading_a_damaged_database_is_answered(
-    sound: bytes, tmp_path_factory: pytest.TempPathFactory, found: Fuzzed
+    sound: Sound, tmp_path_factory: pytest.TempPathFactory, found: Fuzzed
 ) -> None:
     """The library measures, diagnoses, copies and checks it, or raises a KeeperError."""
     folder = tmp_path_factory.mktemp("fuzz")
     path, target = folder / "app.sqlite3", folder / "copy"
-    path.write_bytes(data := found.applied(sound))
+    path.write_bytes(data := found.applied(sound.data))
 
     answers(measure, path)
     answers(diagnose_database, "app", path)
@@ -155,11 +162,11 @@ def test_reading_a_damaged_database_is_answered(
 @fuzz
 @given(damage())
 def test_proving_a_damaged_snapshot_is_answered(
-    sound: bytes, tmp_path_factory: pytest.TempPathFactory, found: Fuzzed
+    sound: Sound, tmp_path_factory: pytest.TempPathFactory, found: Fuzzed
 ) -> None:
     """Also one that agrees with its manifest: whoever wrote both may want to do harm."""
     file = tmp_path_factory.mktemp("fuzz") / "snapshot"
-    file.write_bytes(found.applied(sound))
+    file.write_bytes(found.applied(sound.data))
     facts = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     manifest = GOOD | {"snapshot": GOOD["snapshot"] | facts}
     parsed: Manifest = parse_manifest(json.dumps(manifest).encode(), "here")
@@ -182,11 +189,11 @@ COMMANDS = (
 @fuzz_commands
 @given(damage())
 def test_a_command_on_a_damaged_database_prints_one_object(
-    sound: bytes, tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...], found: Fuzzed
+    sound: Sound, tmp_path_factory: pytest.TempPathFactory, command: tuple[str, ...], found: Fuzzed
 ) -> None:
     """With one of the exit statuses, and no defect of keeper's own."""
     path = tmp_path_factory.mktemp("fuzz") / "app.sqlite3"
-    path.write_bytes(found.applied(sound))
+    path.write_bytes(found.applied(sound.data))
 
     status, said, _ = command_line(*command, path)
 
@@ -197,7 +204,7 @@ def test_a_command_on_a_damaged_database_prints_one_object(
 @fuzz_processes
 @given(damage())
 def test_backup_of_a_damaged_database_ships_only_what_is_sound(
-    sound: bytes,
+    sound: Sound,
     tmp_path_factory: pytest.TempPathFactory,
     keeper: Keeper,
     backup_config: BackupConfig,
@@ -206,7 +213,7 @@ def test_backup_of_a_damaged_database_ships_only_what_is_sound(
     """The command itself, rclone included: what it ships can be drilled and restored."""
     folder = tmp_path_factory.mktemp("fuzz")
     path, shelf = folder / "app.sqlite3", folder / "shelf"
-    path.write_bytes(found.applied(sound))
+    path.write_bytes(found.applied(sound.data))
     backup_config(path, to=shelf)
 
     run = keeper("backup", "--json")
@@ -225,7 +232,7 @@ def test_backup_of_a_damaged_database_ships_only_what_is_sound(
 @fuzz_processes
 @given(damage())
 def test_snapshot_that_is_damaged_at_the_destination_is_refused(
-    sound: bytes,
+    sound: Sound,
     tmp_path_factory: pytest.TempPathFactory,
     keeper: Keeper,
     backup_config: BackupConfig,
@@ -234,7 +241,7 @@ def test_snapshot_that_is_damaged_at_the_destination_is_refused(
     """A drill fails its check, and a restore puts nothing in place of anything."""
     folder = tmp_path_factory.mktemp("fuzz")
     path, shelf = folder / "app.sqlite3", folder / "shelf"
-    path.write_bytes(sound)
+    path.write_bytes(sound.data)
     backup_config(path, to=shelf)
     assert keeper("backup", "--json").status == 0
     (snapshot,) = shelf.rglob("*.sqlite3")
