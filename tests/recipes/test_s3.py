@@ -260,8 +260,11 @@ def test_crypt_hides_names_and_contents_and_restores(
             text=True,
             check=True,
         )
-        command = [RCLONE, "copyto", f"s3-crypt:{listed.stdout.strip()}", "alone.sqlite3"]
-        subprocess.run(command, cwd=tmp_path, check=True)
+        subprocess.run(
+            [RCLONE, "copyto", f"s3-crypt:{listed.stdout.strip()}", "alone.sqlite3"],
+            cwd=tmp_path,
+            check=True,
+        )
         assert police.refused == []
 
     assert count_rows(tmp_path / "back.sqlite3") == count_rows(tmp_path / "alone.sqlite3") == 40
