@@ -1,4 +1,4 @@
-"""The crontab of recipes/cron, run line by line as cron would run it."""
+"""The crontabs of recipes/cron, run line by line as cron would run them."""
 
 import os
 import re
@@ -11,18 +11,19 @@ import pytest
 from tests.conftest import REPOSITORY, MakeDatabase, count_rows, pragma
 
 CRONTAB = REPOSITORY / "recipes/cron/keeper.crontab"
+LOGGED = REPOSITORY / "recipes/cron/logged.crontab"
 JOB = re.compile(r"^(\S+ ){5}(?P<command>.+)$")
 
 
-def variables() -> dict[str, str]:
+def variables(crontab: Path) -> dict[str, str]:
     """The crontab's own environment lines."""
-    lines = (line.partition("=") for line in CRONTAB.read_text().splitlines())
+    lines = (line.partition("=") for line in crontab.read_text().splitlines())
     return {name: value for name, equals, value in lines if equals and name.isidentifier()}
 
 
-def commands() -> list[str]:
+def commands(crontab: Path) -> list[str]:
     """The command of each job, as cron hands it to the shell."""
-    matches = (JOB.match(line) for line in CRONTAB.read_text().splitlines())
+    matches = (JOB.match(line) for line in crontab.read_text().splitlines())
     return [m["command"] for m in matches if m and not m.string.startswith("#")]
 
 
@@ -30,9 +31,10 @@ def commands() -> list[str]:
 def run_job(tmp_path: Path) -> list[str]:
     """The start of a command line with cron's environment and nothing else."""
     home = tmp_path / "home"
-    environment = variables() | {
+    environment = variables(LOGGED) | {
         "KEEPER": str(Path(sys.executable).with_name("keeper")),
         "KEEPER_CONFIG": str(tmp_path / "keeper.toml"),
+        "LOG": str(tmp_path / "keeper.log"),
         "HOME": str(home),
         "LOGNAME": "application",
         "SHELL": "/bin/sh",
@@ -43,10 +45,18 @@ def run_job(tmp_path: Path) -> list[str]:
     return ["env", "-i", *pairs, "/bin/sh", "-c"]
 
 
-def test_the_recipe_names_both_jobs() -> None:
-    """Hourly vacuum, daily backup."""
-    assert commands() == ["$KEEPER vacuum --quiet", "$KEEPER backup --quiet"]
-    assert variables()["PATH"] == "/usr/bin:/bin"
+def test_the_recipe_names_all_jobs() -> None:
+    """Hourly vacuum, daily backup, weekly drill, at the same times in both crontabs."""
+    jobs = ["$KEEPER vacuum", "$KEEPER backup", "$KEEPER drill --rotate"]
+    assert commands(CRONTAB) == [f"{job} --quiet" for job in jobs]
+    assert [command.partition(" >>")[0] for command in commands(LOGGED)] == jobs
+    assert variables(CRONTAB)["PATH"] == "/usr/bin:/bin"
+    assert variables(CRONTAB).items() < variables(LOGGED).items()
+    quiet, logged = (
+        [line[:10] for line in crontab.read_text().splitlines() if "$KEEPER" in line]
+        for crontab in (CRONTAB, LOGGED)
+    )
+    assert quiet == logged
 
 
 def test_jobs_work_under_crons_environment_and_say_nothing(
@@ -59,7 +69,7 @@ def test_jobs_work_under_crons_environment_and_say_nothing(
         '[[databases]]\npath = "app.sqlite3"\n[backup]\nto = "backups"\n'
     )
 
-    for command in commands():
+    for command in commands(CRONTAB):
         done = subprocess.run([*run_job, command], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -68,24 +78,50 @@ def test_jobs_work_under_crons_environment_and_say_nothing(
     assert count_rows(snapshot) == 1000
 
 
+def test_logged_jobs_write_a_log_and_still_say_nothing(
+    tmp_path: Path, make_database: MakeDatabase, run_job: list[str]
+) -> None:
+    """Every step is in it."""
+    make_database(rows=400)
+    (tmp_path / "keeper.toml").write_text(
+        '[[databases]]\npath = "app.sqlite3"\n[backup]\nto = "backups"\n'
+    )
+
+    for command in commands(LOGGED):
+        done = subprocess.run([*run_job, command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    log = (tmp_path / "keeper.log").read_text()
+    for step in ("app: freed", "app: snapshot", "app: shipped", "app: proven"):
+        assert step in log
+
+
 def test_job_that_fails_speaks_and_ends_with_a_status(tmp_path: Path, run_job: list[str]) -> None:
     """That is what cron mails."""
     (tmp_path / "keeper.toml").write_text(
         '[[databases]]\npath = "gone.sqlite3"\n[backup]\nto = "backups"\n'
     )
 
-    for command in commands():
+    vacuum, backup, _ = commands(CRONTAB)
+    for command in (vacuum, backup):
         done = subprocess.run([*run_job, command], capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "gone.sqlite3: no such file" in done.stderr
 
+    done = subprocess.run(
+        [*run_job, commands(LOGGED)[1]], capture_output=True, text=True, check=False
+    )
+    assert "gone.sqlite3: no such file" in done.stdout
+    assert done.stdout == (tmp_path / "keeper.log").read_text()
 
-def test_crontab_is_accepted_by_cron(tmp_path: Path) -> None:
+
+@pytest.mark.parametrize("crontab", [CRONTAB, LOGGED], ids=lambda crontab: crontab.name)
+def test_crontab_is_accepted_by_cron(crontab: Path) -> None:
     """By the real crontab program, in its test mode."""
     try:
-        done = subprocess.run(["crontab", "-T", CRONTAB], capture_output=True, check=False)
+        done = subprocess.run(["crontab", "-T", crontab], capture_output=True, check=False)
     except FileNotFoundError:
-        pytest.skip("crontab is not installed")
+        pytest.skip("needs crontab: apt-get install cron")
     if b"invalid option" in done.stderr:
         pytest.skip("this crontab has no test mode")
     assert done.returncode == 0, done.stderr
