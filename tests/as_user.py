@@ -25,6 +25,7 @@ def main() -> int:
             import_module(module.name)
     import_module(f"sqlitekeeper.cli.{arguments[0]}")
     # These import on first use, and so does what a configuration needs to be read.
+    import_module("difflib")
     import_module("tomllib")
     codecs.lookup("utf-8-sig")
     humanize.naturalsize(1)
