@@ -97,7 +97,7 @@ def test_dashboard_is_one_that_grafana_imports() -> None:
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert {panel["datasource"]["uid"] for panel in panels} == {"${datasource}"}
-    places = set()
+    places: set[tuple[int, int]] = set()
     for panel in panels:
         x, y, w, h = (panel["gridPos"][key] for key in "xywh")
         assert x + w <= 24
