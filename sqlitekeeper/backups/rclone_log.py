@@ -169,6 +169,7 @@ _HINTS = (
     ("TimeTooSkewed", "this host's clock is wrong: set it, and keep it right with NTP"),
     ("permission denied", "this user may not read or write there"),
     ("AccessDenied", "the key lacks a permission on this bucket"),
+    ("401 unauthorized", "the key is wrong, or lacks a capability on this bucket"),  # B2
     ("SignatureDoesNotMatch", "the secret key is wrong, or it is not this bucket's"),
     ("InvalidAccessKeyId", "the key is not known there: wrong, or revoked"),
     ("NoSuchBucket", "create the bucket first, or check its name"),

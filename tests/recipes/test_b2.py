@@ -100,7 +100,9 @@ def test_the_watchers_key_reads_and_no_more(
         assert keeper("status", "--fleet", "b2:my-bucket").status == 0
         assert keeper("restore", "production", "--to", "back.sqlite3").status == 0
         assert b2.refused == []
-        assert keeper("backup", "--force").status == 1
+        refused = keeper("backup", "--force")
+        assert refused.status == 1
+        assert "the key is wrong, or lacks a capability on this bucket" in refused.err
     assert b2.versions == held
     assert set(b2.refused) == {"b2_get_upload_url"}
     assert count_rows(tmp_path / "back.sqlite3") == 40

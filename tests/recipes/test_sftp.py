@@ -143,7 +143,7 @@ def test_account_of_the_recipe_is_enough_on_openssh(
     """Shut into its folder, without a shell; a command in place of sftp is not run."""
     port = free_port()
     # All that is above the folder has to be root's, which /tmp is not.
-    with tempfile.TemporaryDirectory(dir="/srv") as name:
+    with tempfile.TemporaryDirectory(dir="/srv" if Path("/srv").is_dir() else "/") as name:
         chroot = Path(name)
         chroot.chmod(0o755)
         backups = chroot / "backups"
