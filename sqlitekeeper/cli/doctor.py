@@ -14,6 +14,7 @@ from sqlitekeeper.backups.diagnosis import (
     diagnose_remotes,
 )
 from sqlitekeeper.backups.files import diagnose_folder
+from sqlitekeeper.backups.same_disk import diagnose_same_disk
 from sqlitekeeper.cli.destinations import make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.config import Config, Database, select_databases
@@ -58,6 +59,7 @@ def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
             findings += judge_expected(one.name, one.path, found, *modes)
     findings += find_twins((one.name, one.path) for one in databases)
     saved = {one.name: one.path for one in databases if one.name in plan.databases}
+    findings += diagnose_same_disk(plan.to, saved)
     findings += diagnose_freshness(plan, saved, now)
     if remote:
         findings += _ask(session, config, plan, now)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BackupConfig, Keeper, MakeDatabase, Outcome, contents
+from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, contents
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def risky(done: Outcome) -> dict[str, Any]:
 
 
 def test_healthy_setup(
-    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, steady: Path
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, steady: Path, s3: S3
 ) -> None:
     """Neither failure nor warning, before and after asking the destination."""
-    backup_config(Path(shutil.move(make_database(), steady)), to=f"{steady}/dest")
+    backup_config(Path(shutil.move(make_database(), steady)), to=s3.to)
     assert keeper("backup").status == 0
     for arguments in (["doctor"], ["doctor", "--remote"]):
         done = keeper(*arguments, "--json")
