@@ -1,7 +1,8 @@
 """Manifests and the like, from a destination and to it: small files, all in one rclone run."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlitekeeper.backups.destination import Destination, sync_to_disk
@@ -13,7 +14,20 @@ from sqlitekeeper.backups.untrusted import (
     ManifestError,
     parse_manifest,
 )
+from sqlitekeeper.database.private_folder import private_folder, remove_litter
 from sqlitekeeper.errors import KeeperError, as_keeper_error
+
+PREFIX = "keeper-papers-"
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A private folder for small files, where temporary files belong."""
+    parent = Path(tempfile.gettempdir())
+    # What a killed run left is a few kilobytes of copies: not worth a word.
+    remove_litter(parent, PREFIX)
+    with private_folder(parent, PREFIX) as folder:
+        yield folder
 
 
 def try_papers(
@@ -28,8 +42,7 @@ def try_papers(
     if not paths:
         return {}, None
     contents: dict[str, bytes] = {}
-    with tempfile.TemporaryDirectory(prefix="keeper-papers-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         report = rclone.fetch(to, paths, folder)
         for path in paths:
             file = folder / path
@@ -90,8 +103,7 @@ def store_papers(
     """
     if not texts:
         return {}
-    with tempfile.TemporaryDirectory(prefix="keeper-papers-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         for path, text in texts.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)

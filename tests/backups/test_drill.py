@@ -88,7 +88,7 @@ def test_nothing_stays_in_the_staging_folder(to: Path, staging: Path) -> None:
     """Not the copy, nor what a killed drill left."""
     litter = staging / "keeper-staging-killed_1"
     litter.mkdir(mode=0o700)
-    (litter / ".lock").touch()
+    (litter / ".keeper").touch()
     drilled(to, staging)
     assert list(staging.iterdir()) == []
 

@@ -818,7 +818,7 @@ def test_planted_names_in_staging_are_no_obstacle(
     """Links, files and folders that were put there before lead nothing astray."""
     precious = tmp_path / "precious"
     precious.mkdir()
-    (precious / ".lock").touch()
+    (precious / ".keeper").touch()
     (staging / "keeper-staging-link1234").symlink_to(precious)
     (staging / "keeper-staging-file1234").touch()
     (staging / "snapshots").symlink_to(precious)
@@ -829,7 +829,7 @@ def test_planted_names_in_staging_are_no_obstacle(
 
     assert run.status == 0
     assert sorted(staging.iterdir()) == before
-    assert [path.name for path in precious.iterdir()] == [".lock"]
+    assert [path.name for path in precious.iterdir()] == [".keeper"]
     assert len(snapshots(to)) == 1
 
 

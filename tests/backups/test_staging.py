@@ -1,17 +1,19 @@
 """The private folder for snapshots, and the litter of killed runs."""
 
+import fcntl
 import os
 import shutil
 import stat
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sqlitekeeper.backups.staging import MARKER, PREFIX, remove_litter, staging_folder
+from sqlitekeeper.backups.staging import PREFIX, remove_litter, staging_folder
+from sqlitekeeper.database.private_folder import MARKER
 from sqlitekeeper.errors import KeeperError
 
-OLD = 1_000_000_000
 NOBODY = 65534
 
 
@@ -88,53 +90,62 @@ def test_folder_of_a_live_run_stays(staging: Path) -> None:
         assert folder.exists()
 
 
-def test_folder_that_is_just_being_made_stays(staging: Path) -> None:
-    """A folder without a marker may belong to a run that is about to make one."""
+def test_folder_without_a_marker_stays(staging: Path) -> None:
+    """What is in it is not keeper's."""
     folder = litter(staging, marked=False)
 
     assert remove_litter(staging) == []
     assert folder.exists()
 
 
-def test_old_folder_without_a_marker_is_removed(staging: Path) -> None:
+def test_empty_folder_is_removed(staging: Path) -> None:
     """A run that was killed before it made its marker leaves litter too."""
     folder = litter(staging, marked=False)
     shutil.rmtree(folder / "snapshots")
-    os.utime(folder, (OLD, OLD))
 
     assert remove_litter(staging) == [folder]
 
 
+def test_empty_folder_of_a_live_run_stays(staging: Path) -> None:
+    """The lock counts, not what is in it."""
+    with staging_folder(staging) as folder:
+        (folder / MARKER).unlink()
+
+        assert remove_litter(staging) == []
+        assert folder.exists()
+
+
 def test_folder_of_a_person_that_is_named_like_litter_stays(staging: Path) -> None:
-    """Only what mkdtemp names, is private, and was marked or is empty, is keeper's."""
+    """Only what mkdtemp names, is private, and was marked, is keeper's."""
     named = litter(staging, "notes", marked=False)
     unmarked = litter(staging, "aaaabbbb", marked=False)
     public = litter(staging, "ccccdddd")
     public.chmod(0o755)
-    for folder in (named, unmarked):
-        os.utime(folder, (OLD, OLD))
 
     assert remove_litter(staging) == []
     assert all(folder.exists() for folder in (named, unmarked, public))
 
 
-def test_marker_is_locked_before_it_can_be_seen(
-    staging: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["open", "flock"])
+def test_folder_that_is_taken_for_litter_at_once_is_made_anew(
+    staging: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """At no moment does a run that starts look like one that was killed."""
-    import fcntl
+    """Until it has its lock it looks like one of a killed run."""
+    module, removed = {"open": os, "flock": fcntl}[step], list[Path]()
+    real = getattr(module, step)
 
-    real, seen = fcntl.flock, []
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(module, step, real)
+        removed.extend(remove_litter(staging))
+        return real(*arguments, **options)
 
-    def flock(descriptor: int, how: int) -> None:
-        if how == fcntl.LOCK_EX:
-            seen.append(remove_litter(staging))
-        real(descriptor, how)
-
-    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(module, step, meanwhile)
     with staging_folder(staging) as folder:
-        assert seen == [[]]
-        assert folder.exists()
+        assert len(removed) == 1
+        assert list(staging.iterdir()) == [folder]
+        assert remove_litter(staging) == []
+
+    assert list(staging.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
