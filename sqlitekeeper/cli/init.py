@@ -64,6 +64,7 @@ def command(
             journal_mode=journal_mode,
             page_size=int(page_size) if page_size else None,
             exist_ok=exist_ok,
+            listen=session.listen,
         )
 
     def failed(database: Database, _outcome: str, reason: str, code: int) -> InitResult:

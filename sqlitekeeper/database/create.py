@@ -1,19 +1,22 @@
 """New database files, with auto-vacuum set before anything else is written."""
 
-import contextlib
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
-from sqlitekeeper.database.exclusive import exclusive_file
-from sqlitekeeper.database.files import sidecar, size_of, stat_database
+from sqlitekeeper.database.files import stat_database
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, Measurement, measure
+from sqlitekeeper.database.placing import content_suffixes, put, sync
+from sqlitekeeper.database.private_folder import private_folder, remove_litter
 from sqlitekeeper.errors import ConfigError, KeeperError
+from sqlitekeeper.events import Listener, Note, ignore
 
 JournalMode = Literal["wal", "delete"]
+PREFIX = "keeper-init-"
 PAGE_SIZES = tuple(2**power for power in range(9, 17))
 
 
@@ -38,10 +41,12 @@ def create_database(
     journal_mode: JournalMode = "wal",
     page_size: int | None = None,
     exist_ok: bool = False,
+    listen: Listener = ignore,
 ) -> Literal["created", "exists"]:
-    """Create a database file; an empty file at `path` counts as new.
+    """Create a database file in one step: there is none, or a whole one with its settings.
 
-    The settings are read back through a fresh connection. When root creates
+    An empty file at `path` counts as new, and is filled where it is: somebody may
+    have it open. The settings are read back through a fresh connection. When root creates
     the file in another user's folder, it is given to that user.
 
     Raises:
@@ -59,56 +64,75 @@ def create_database(
             f"{path}: the folder {path.parent} does not exist",
             hint=f"create it first: mkdir -p {path.parent}",
         )
-    created = _claim(path)
-    if not created:
-        facts = stat_database(path)
-        if facts.st_size > 0:
-            if exist_ok:
-                return "exists"
-            raise KeeperError(
-                f"{path}: exists already, left as it is",
-                hint="--exist-ok accepts that; keeper convert changes an existing database",
-            )
-        if left := [suffix for suffix in ("-wal", "-journal") if sidecar(path, suffix).exists()]:
-            raise KeeperError(
-                f"{path}: is empty, but {path.name}{left[0]} lies beside it",
-                hint="SQLite would mix the two; find out where it comes from and move it away",
-            )
+    for litter in remove_litter(path.parent, PREFIX):
+        listen(Note("", f"removed {litter}, left by a run that was killed"))
+    settings = (auto_vacuum, journal_mode, page_size)
+    for _ in range(2):
+        if os.path.lexists(path):
+            return _fill_empty(path, settings, exist_ok)
+        _refuse_sidecars(path)
+        with suppress(FileExistsError):
+            _create(path, settings)
+            return "created"
+    raise KeeperError(f"{path}: somebody makes and removes it at this moment")
+
+
+Settings = tuple[AutoVacuum, JournalMode, int | None]
+
+
+def _create(path: Path, settings: Settings) -> None:
+    """Make a whole database out of sight, and only then give it its name.
+
+    Raises:
+        FileExistsError: somebody else has made one meanwhile.
+    """
     try:
-        _write_settings(path, auto_vacuum, journal_mode, page_size)
-        _read_back(measure(path), path, auto_vacuum, journal_mode, page_size)
-    except BaseException:
-        if created:
-            _remove_if_empty(path)
+        with private_folder(path.parent, PREFIX) as folder:
+            new = folder / "new"
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
+            owner = path.parent.stat()
+            if os.geteuid() == 0 and owner.st_uid != 0 and not owner.st_mode & stat.S_ISVTX:
+                os.chown(new, owner.st_uid, owner.st_gid)
+            _write_settings(new, settings)
+            sync(new)
+            put(new, path)
+            sync(path.parent)
+    except KeeperError as error:
+        # Nobody knows the file under the name that it had until now.
+        message = error.message.replace(str(new), str(path))
+        raise type(error)(message, hint=error.hint) from None
+    except FileExistsError:
         raise
+    except OSError as error:
+        raise KeeperError(f"{path}: {error.strerror}") from None
+
+
+def _fill_empty(path: Path, settings: Settings, exist_ok: bool) -> Literal["created", "exists"]:
+    """Make a database of a file that is there, if nothing was ever written to it."""
+    if stat_database(path).st_size > 0:
+        if exist_ok:
+            return "exists"
+        raise KeeperError(
+            f"{path}: exists already, left as it is",
+            hint="--exist-ok accepts that; keeper convert changes an existing database",
+        )
+    _refuse_sidecars(path)
+    _write_settings(path, settings)
     return "created"
 
 
-def _remove_if_empty(path: Path) -> None:
-    """Take back a file that was claimed, unless somebody has put something into it meanwhile."""
-    with contextlib.suppress(KeeperError), exclusive_file(path) as descriptor:
-        if os.fstat(descriptor).st_size == 0 and not size_of(sidecar(path, "-wal")):
-            path.unlink()
+def _refuse_sidecars(path: Path) -> None:
+    """Refuse to make a database where another one has left its transactions."""
+    if left := content_suffixes(path):
+        raise KeeperError(
+            f"{path}: is empty or absent, but {path.name}{left[0]} lies beside it",
+            hint="SQLite would mix the two; find out where it comes from and move it away",
+        )
 
 
-def _claim(path: Path) -> bool:
-    """Create an empty file, or say that something is there already."""
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise KeeperError(f"{path}: {error.strerror}") from None
-    folder = path.parent.stat()
-    if os.geteuid() == 0 and folder.st_uid != 0 and not folder.st_mode & stat.S_ISVTX:
-        os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    os.close(descriptor)
-    return True
-
-
-def _write_settings(
-    path: Path, auto_vacuum: AutoVacuum, journal_mode: JournalMode, page_size: int | None
-) -> None:
+def _write_settings(path: Path, settings: Settings) -> None:
+    """Write the first page, and read the settings back through a fresh connection."""
+    auto_vacuum, journal_mode, page_size = settings
     with sqlite_errors(path), open_database(path, write=True) as connection:
         if page_size is not None:
             connection.pragma("page_size", page_size)
@@ -124,15 +148,7 @@ def _write_settings(
         connection.pragma("user_version", 0)
         connection.execute("COMMIT")
         connection.pragma("journal_mode", journal_mode)
-
-
-def _read_back(
-    found: Measurement,
-    path: Path,
-    auto_vacuum: AutoVacuum,
-    journal_mode: JournalMode,
-    page_size: int | None,
-) -> None:
+    found = measure(path)
     asked = (auto_vacuum, journal_mode, page_size or found.page_size)
     got = (found.auto_vacuum, found.journal_mode, found.page_size)
     if got != asked or found.pages == 0:
@@ -146,6 +162,7 @@ def init_database(
     journal_mode: JournalMode = "wal",
     page_size: int | None = None,
     exist_ok: bool = False,
+    listen: Listener = ignore,
 ) -> InitResult:
     """Create a database file and say what was read back from it.
 
@@ -158,17 +175,27 @@ def init_database(
         journal_mode=journal_mode,
         page_size=page_size,
         exist_ok=exist_ok,
+        listen=listen,
     )
     found = measure(path)
-    different = outcome == "exists" and found.auto_vacuum != auto_vacuum
     return InitResult(
         name=path.stem,
         path=path,
         outcome=outcome,
-        reason=f"auto_vacuum is {found.auto_vacuum}; to change it: keeper convert {path}"
-        if different
-        else None,
+        reason=_difference(found, path, auto_vacuum, journal_mode),
         auto_vacuum=found.auto_vacuum,
         journal_mode=found.journal_mode,
         page_size=found.page_size,
     )
+
+
+def _difference(
+    found: Measurement, path: Path, auto_vacuum: AutoVacuum, journal_mode: JournalMode
+) -> str | None:
+    """What an existing database has that was not asked for, and how to change it."""
+    said = []
+    if found.auto_vacuum != auto_vacuum:
+        said.append(f"auto_vacuum is {found.auto_vacuum}; to change it: keeper convert {path}")
+    if found.journal_mode != journal_mode:
+        said.append(f"journal_mode is {found.journal_mode}, left to the application")
+    return "; ".join(said) or None

@@ -89,7 +89,10 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
         for suffix in SIDECARS:
             with contextlib.suppress(FileNotFoundError):
                 sidecar(target, suffix).rename(sidecar(aside, suffix))
-        _put(new, target)
+        try:
+            put(new, target)
+        except FileExistsError:
+            raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
     sync(target.parent)
     return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), latecomers)
 
@@ -197,14 +200,20 @@ def _copy_to_workshop(target: Path, suffixes: tuple[str, ...], workshop: Path) -
             _finish_copy(copy, facts, copy)
 
 
-def _put(new: Path, target: Path) -> None:
-    """Give a file a name that is free; unlike a rename, a link never replaces another file."""
+def put(new: Path, target: Path) -> None:
+    """Give a file a name that is free; unlike a rename, a link never replaces another file.
+
+    Raises:
+        FileExistsError: the name is not free.
+    """
     try:
         os.link(new, target)
     except FileExistsError:
-        raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
+        raise
     except OSError:
         # A file system without links.
+        if os.path.lexists(target):
+            raise FileExistsError(f"{target}: exists") from None
         new.rename(target)
     else:
         new.unlink()

@@ -11,6 +11,7 @@ import pytest
 from sqlitekeeper.database.create import JournalMode, create_database, init_database
 from sqlitekeeper.database.measure import AutoVacuum
 from sqlitekeeper.errors import ConfigError, KeeperError
+from sqlitekeeper.events import Event, Note
 from tests.conftest import (
     REPOSITORY,
     MakeDatabase,
@@ -246,25 +247,21 @@ def test_failed_creation_leaves_nothing(mount: Mount) -> None:
     assert [path.name for path in folder.iterdir()] == ["filler"]
 
 
-WRITE_WHEN_CLAIMED = """
+WRITE_MEANWHILE = """
 import os, sys
-import os
-import subprocess
-import sys
 from pathlib import Path
 import apsw
 from sqlitekeeper.database import create
-claim = create._claim
-def claim_and_lose_the_race(path):
-    claimed = claim(path)
+step = getattr(create, sys.argv[2])
+def lose_the_race(*arguments):
     if os.fork() == 0:
-        connection = apsw.Connection(str(path))
+        connection = apsw.Connection(sys.argv[1])
         connection.execute('CREATE TABLE t (x); INSERT INTO t VALUES (1)').fetchall()
         connection.close()
         os._exit(0)
     os.wait()
-    return claimed
-create._claim = claim_and_lose_the_race
+    return step(*arguments)
+setattr(create, sys.argv[2], lose_the_race)
 try:
     create.create_database(Path(sys.argv[1]))
 except Exception as error:
@@ -272,18 +269,55 @@ except Exception as error:
 """
 
 
-def test_what_an_application_wrote_first_is_left_as_it_is(tmp_path: Path) -> None:
-    """Between the claim of the name and the first page it may have committed."""
+@pytest.mark.parametrize(
+    ("step", "empty", "said"),
+    [("put", False, "exists already"), ("_write_settings", True, "somebody has just written")],
+)
+def test_what_an_application_wrote_first_is_left_as_it_is(
+    tmp_path: Path, step: str, empty: bool, said: str
+) -> None:
+    """Until the last moment it may have come first."""
     path = tmp_path / "app.sqlite3"
+    if empty:
+        path.touch()
 
     done = subprocess.run(
-        [sys.executable, "-c", WRITE_WHEN_CLAIMED, path],
+        [sys.executable, "-c", WRITE_MEANWHILE, path, step],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert "somebody has just written to it" in done.stdout
+    assert said in done.stdout
     assert count_rows(path) == 1
     assert pragma(path, "journal_mode") == "delete"
+    assert [entry.name for entry in tmp_path.glob("keeper-*")] == []
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_sidecar_of_a_lost_database_is_not_mixed_with_a_new_one(
+    tmp_path: Path, suffix: str
+) -> None:
+    """What it holds are somebody's transactions."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / f"app.sqlite3{suffix}").write_bytes(b"old")
+    before = contents(folder)
+
+    with pytest.raises(KeeperError, match="lies beside it"):
+        create_database(folder / "app.sqlite3")
+
+    assert contents(folder) == before
+
+
+def test_litter_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    """And told."""
+    litter = tmp_path / "keeper-init-abcd1234"
+    litter.mkdir(mode=0o700)
+    notes: list[Event] = []
+
+    create_database(tmp_path / "app.sqlite3", listen=notes.append)
+
+    assert not litter.exists()
+    assert [str(litter) in note.text for note in notes if isinstance(note, Note)] == [True]
