@@ -33,7 +33,8 @@ class DatabaseShelf:
     """What a destination holds of one database; snapshots newest first.
 
     `orphans` are objects of keeper's naming without a counterpart: a snapshot
-    whose manifest never came, or a manifest or mark whose snapshot is gone.
+    whose manifest never came, a manifest or mark whose snapshot is gone, or what
+    rclone had of either when it was killed.
     """
 
     database: str
@@ -90,6 +91,7 @@ def _shelf(
                 kinds[kind] for kind in ("json", "proven.json", "failed.json") if kind in kinds
             )
             snapshots.append(Snapshot(database, to, item.path, taken_at, item.bytes, mark, papers))
+            orphans += (kinds[kind] for kind in kinds if kind.endswith(".partial"))
         else:
             orphans += kinds.values()
     return DatabaseShelf(database, tuple(snapshots), tuple(orphans), latest)

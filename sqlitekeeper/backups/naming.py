@@ -15,14 +15,19 @@ LATEST = "latest.json"
 _NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _OBJECT = re.compile(
     r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T\d{6}Z)"
-    r"\.(?P<kind>sqlite3|json|proven\.json|failed\.json)",
+    r"\.(?P<kind>(sqlite3|json|proven\.json|failed\.json)"
+    # The name under which rclone uploads to a folder, until all of it is there.
+    r"(\.[0-9a-f]{8}\.partial)?)",
     re.ASCII,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """What the path of an object says: a snapshot, its manifest, or a mark that a drill left."""
+    """What the path of an object says: a snapshot, its manifest, or a mark that a drill left.
+
+    The kind of one that rclone was still uploading ends with ".partial".
+    """
 
     database: str
     taken_at: datetime

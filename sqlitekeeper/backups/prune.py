@@ -1,7 +1,8 @@
 """Deleting what the retention rules no longer keep, and nothing else.
 
-A plan is made from a listing alone. It is carried out in one rclone run for
-each destination, and what went is what rclone's log says.
+A plan is made from a listing alone. It is carried out in two rclone runs for
+each destination, and what went is what rclone's log says. Manifests go first: a
+run that ends in the middle leaves none without its snapshot.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,14 +109,18 @@ class Pruned:
 
 
 def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener = ignore) -> Pruned:
-    """Delete what the plans for a destination say, in one rclone run, or none if nothing goes."""
+    """Delete what the plans for a destination say; rclone is not run if nothing goes."""
     objects = [path for plan in plans for path in plan.objects]
-    if not objects:
-        return Pruned(to)
-    try:
-        report = rclone.delete(to, objects)
-    except OSError as error:  # no room for the list of them
-        report = Report(frozenset(), RcloneError(as_keeper_error(error).full_text))
+    report = _delete(rclone, to, [path for path in objects if path.endswith(".json")])
+    described = {
+        snapshot.object
+        for plan in plans
+        for snapshot in plan.gone
+        if not {paper.path for paper in snapshot.papers} <= report.done
+    }
+    rest = [path for path in objects if not path.endswith(".json") and path not in described]
+    last = _delete(rclone, to, rest)
+    report = Report(report.done | last.done, report.error or last.error)
     deleted = tuple(path for path in objects if path in report.done)
     for plan in plans:
         _tell(plan, report.done, listen)
@@ -126,6 +131,15 @@ def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener =
     return Pruned(to, deleted, report.error)
 
 
+def _delete(rclone: Rclone, to: str, objects: Sequence[str]) -> Report:
+    if not objects:
+        return Report(frozenset(), None)
+    try:
+        return rclone.delete(to, objects)
+    except OSError as error:  # no room for the list of them
+        return Report(frozenset(), RcloneError(as_keeper_error(error).full_text))
+
+
 def _tell(plan: Plan, done: frozenset[str], listen: Listener) -> None:
     went = sum(snapshot.object in done for snapshot in plan.gone)
     if went:
@@ -133,7 +147,9 @@ def _tell(plan: Plan, done: frozenset[str], listen: Listener) -> None:
         listen(Note(plan.database, f"pruned {went:,} at {plan.to}, {left} kept"))
     for orphan in plan.orphans:
         if orphan.path in done:
-            text = f"cleared {orphan.path} at {plan.to}: it had no counterpart"
+            cut_off = orphan.path.endswith(".partial")
+            why = "its upload was cut off" if cut_off else "it had no counterpart"
+            text = f"cleared {orphan.path} at {plan.to}: {why}"
             listen(Note(plan.database, text))
 
 

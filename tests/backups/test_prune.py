@@ -109,10 +109,10 @@ def test_rclone_is_not_run_when_nothing_goes(
     assert "rclone delete" not in run.err
 
 
-def test_all_databases_are_pruned_in_one_rclone_run(
+def test_all_databases_are_pruned_together(
     keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path
 ) -> None:
-    """However many there are."""
+    """One rclone run for the manifests and one for the snapshots, however many there are."""
     names = ("a", "b", "c")
     old = [add_history(to, name, [days_ago(1), days_ago(2)])[1] for name in names]
     backup_config(*(make_database(f"{name}.sqlite3", rows=3) for name in names), to=to, **LAST_TWO)
@@ -120,7 +120,67 @@ def test_all_databases_are_pruned_in_one_rclone_run(
     run = keeper("backup", "--json", "-v")
 
     assert set(run.json["pruned"]) == whole(old)
-    assert run.err.count("rclone delete") == 1
+    assert run.err.count("rclone delete") == 2
+
+
+def test_no_manifest_is_ever_without_its_snapshot(
+    keeper: Keeper,
+    app: Path,
+    backup_config: BackupConfig,
+    to: Path,
+    tmp_path: Path,
+    wrap_rclone: WrapRclone,
+) -> None:
+    """Those that go are gone before rclone is asked to delete the first snapshot."""
+    objects = add_history(to, "app", [days_ago(days) for days in (1, 2, 3)])
+    backup_config(app, to=to, **LAST_TWO)
+    wrap_rclone(
+        delete=f'cat > "{tmp_path}/paths"\ngrep -q "sqlite3$" "{tmp_path}/paths"'
+        f' && ls "{to}/app" > "{tmp_path}/found"\nexec "$real" "$@" < "{tmp_path}/paths"'
+    )
+
+    assert keeper("backup").status == 0
+
+    found = (tmp_path / "found").read_text().split()
+    assert Path(objects[2]).name in found
+    assert Path(manifest_object(objects[2])).name not in found
+
+
+def test_snapshot_whose_manifest_cannot_be_deleted_stays(
+    keeper: Keeper,
+    app: Path,
+    backup_config: BackupConfig,
+    to: Path,
+    immutable: Callable[[Path], None],
+) -> None:
+    """And both are named."""
+    objects = add_history(to, "app", [days_ago(days) for days in (1, 2)])
+    immutable(to / manifest_object(objects[1]))
+    backup_config(app, to=to, **LAST_TWO)
+
+    run = keeper("backup", "--json")
+
+    assert run.json["pruned"] == []
+    assert "2 of 2 objects could not be deleted" in run.err
+    assert (to / objects[1]).exists()
+
+
+@pytest.mark.parametrize("days", [0, 2])
+def test_what_a_killed_rclone_left_of_an_upload_goes_when_it_is_old(
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path, days: int
+) -> None:
+    """A young one may still be growing."""
+    (whole_one,) = add_history(to, "app", [days_ago(days)])
+    left = [f"{whole_one}.0123abcd.partial", f"{manifest_object(whole_one)}.89abcdef.partial"]
+    for path in left:
+        (to / path).write_bytes(b"a part")
+    backup_config(app, to=to, **LAST_TWO)
+
+    run = keeper("backup", "--json")
+
+    assert set(run.json["pruned"]) == (set(left) if days else set())
+    assert (to / whole_one).exists()
+    assert run.err.count("its upload was cut off") == (2 if days else 0)
 
 
 def test_an_unchanged_database_is_pruned(

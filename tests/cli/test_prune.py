@@ -189,7 +189,7 @@ def test_on_s3_one_list_call_and_one_delete_for_each_object(
     assert (run.status, len(run.json["pruned"])) == (0, 4)
     assert s3.calls().count("LIST BUCKET") == 1
     assert s3.calls().count("DELETE") == 4
-    assert run.err.count("rclone delete") == 1
+    assert run.err.count("rclone delete") == 2
 
 
 def test_one_destination_that_does_not_answer(
