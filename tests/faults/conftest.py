@@ -1,0 +1,57 @@
+"""What the tests of faults share: an application that goes on whatever happens to keeper."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, WAIT_SECONDS, wait_until
+
+
+@dataclass(frozen=True)
+class Writer:
+    """An application that commits entries of a ledger, and writes down what it was told."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def committed(self) -> int:
+        """The last entry that SQLite told it is committed."""
+        lines = self.log.read_bytes().rpartition(b"\n")[0].split()
+        return int(lines[-1]) if lines else 0
+
+    def end(self) -> None:
+        """Let it finish what it is doing."""
+        self.process.communicate(timeout=WAIT_SECONDS)
+        assert self.process.returncode == 0
+
+
+StartWriter = Callable[[Path], Writer]
+
+
+@pytest.fixture
+def start_writer(tmp_path: Path) -> Iterator[StartWriter]:
+    """Let an application write to a ledger; it ends with the test."""
+    with ExitStack() as stack:
+
+        def start(path: Path) -> Writer:
+            log = tmp_path / "committed.log"
+            with log.open("wb") as stream:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.faults.ledger", "write", str(path)],
+                    cwd=REPOSITORY,
+                    stdin=subprocess.PIPE,
+                    stdout=stream,
+                )
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
+            writer = Writer(process, log)
+            wait_until(lambda: writer.committed > 0)
+            return writer
+
+        yield start

@@ -1,0 +1,303 @@
+"""SIGKILL at any moment of any command: nothing is lost, and the next run clears up and succeeds.
+
+KEEPER_TEST_KILLS says how often each command is killed (default 20). A writer
+commits entries all the while, and what it was told is committed must be there.
+"""
+
+import fcntl
+import json
+import shutil
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from sqlitekeeper.backups.checking import sha256_of
+from sqlitekeeper.backups.manifest import encode
+from sqlitekeeper.backups.naming import manifest_object, parse_object, snapshot_object
+from sqlitekeeper.database.files import sidecar, size_of
+from sqlitekeeper.database.set_aside import set_asides, with_sidecars
+from tests.backups.shelves import newest
+from tests.conftest import S3, BackupConfig, Keeper, Outcome, pragma
+from tests.faults.conftest import StartWriter
+from tests.faults.killing import Killing, kills_asked
+from tests.faults.ledger import (
+    commit,
+    commit_and_die,
+    entries,
+    make_ledger,
+    make_slack,
+    problems_of,
+)
+
+BALLAST = 2_000_000
+CLEARED = "left by a "
+
+
+@pytest.fixture
+def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Killing:
+    """Kills keeper in tmp_path, where temporary files have a folder of their own."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    for name in ("TMPDIR", "SQLITE_TMPDIR"):
+        monkeypatch.setenv(name, str(temporary))
+    return Killing(tmp_path, seed=20261123)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A ledger, in a folder that holds nothing else."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make_ledger(folder / "app.sqlite3", bytes_of_ballast=BALLAST)
+    return folder / "app.sqlite3"
+
+
+def names(folder: Path) -> set[str]:
+    """What lies in a folder."""
+    return {entry.name for entry in folder.iterdir()}
+
+
+def litter(folder: Path) -> set[str]:
+    """The private folders of keeper runs in a folder."""
+    return {name for name in names(folder) if name.startswith("keeper-")}
+
+
+def assert_tidy(tmp_path: Path, *folders: Path) -> None:
+    """No private folder, temporary file or held lock is left of any run."""
+    for folder in folders:
+        assert litter(folder) == set()
+    for file in (tmp_path / "temporary").iterdir():
+        # With such a file Python tries out whether the folder can be written.
+        assert file.read_bytes() in (b"", b"blat")
+    for lock in (tmp_path / "state" / "locks").glob("*"):
+        with lock.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def assert_whole(to: Path) -> None:
+    """Every manifest at a destination has its object, with the sha256 that it says."""
+    for paper in to.glob("*/*Z.json"):
+        manifest = json.loads(paper.read_bytes())["snapshot"]
+        assert sha256_of(to / manifest["object"]) == manifest["sha256"], paper
+
+
+def assert_clears_up(run: Outcome, found: set[str]) -> None:
+    """A run succeeded, and told what it has removed of the one before."""
+    assert run.status == 0, run.err
+    for name in found:
+        assert name in run.err
+        assert CLEARED in run.err
+
+
+def test_init(killing: Killing, keeper: Keeper, tmp_path: Path) -> None:
+    """There is no database or a whole one with every setting, and never a half."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    paths = (folder / f"{number}.sqlite3" for number in count())
+    for moment in killing.moments(lambda: ["init", next(paths)]):
+        path = next(paths)
+        killing.kill(moment, ["init", path])
+        found = litter(folder)
+        if path.exists():
+            assert (pragma(path, "auto_vacuum"), pragma(path, "journal_mode")) == (2, "wal")
+
+        assert_clears_up(keeper("init", path, "--exist-ok"), found)
+
+        assert litter(folder) == set()
+        assert (pragma(path, "auto_vacuum"), pragma(path, "journal_mode")) == (2, "wal")
+        # A run that was reading its settings back leaves what any killed reader leaves.
+        assert size_of(sidecar(path, "-wal")) == size_of(sidecar(path, "-journal")) == 0
+
+
+def test_convert(
+    killing: Killing, keeper: Keeper, path: Path, tmp_path: Path, start_writer: StartWriter
+) -> None:
+    """The old mode or the new one, beside a writer."""
+    writer = start_writer(path)
+
+    def command() -> list[object]:
+        wanted = "none" if pragma(path, "auto_vacuum") else "incremental"
+        return ["convert", path, "--yes", "--auto-vacuum", wanted]
+
+    for moment in killing.moments(command):
+        arguments = command()
+        killing.kill(moment, arguments)
+        assert problems_of(path, writer.committed) == []
+
+        assert keeper(*arguments).status == 0
+
+        assert problems_of(path, writer.committed) == []
+        assert pragma(path, "auto_vacuum") == (0 if arguments[-1] == "none" else 2)
+        assert_tidy(tmp_path)
+    writer.end()
+    assert names(path.parent) == {"app.sqlite3"}
+
+
+@pytest.mark.parametrize("extent", ["--pages=300", "--all"])
+def test_vacuum(
+    killing: Killing,
+    keeper: Keeper,
+    path: Path,
+    tmp_path: Path,
+    start_writer: StartWriter,
+    extent: str,
+) -> None:
+    """What was freed before stays freed, what was not is freed by the next run."""
+    writer = start_writer(path)
+
+    def command() -> list[object]:
+        make_slack(path, 400)
+        return ["vacuum", path, extent]
+
+    for moment in killing.moments(command, kills_asked() // 2):
+        killing.kill(moment, command())
+        assert problems_of(path, writer.committed) == []
+
+        run = keeper("vacuum", path, "--all", "--json")
+
+        assert (run.status, run.entry["free_pages_left"]) == (0, 0)
+        assert problems_of(path, writer.committed) == []
+        assert_tidy(tmp_path)
+    writer.end()
+    assert names(path.parent) == {"app.sqlite3"}
+
+
+@pytest.fixture(params=["folder", "s3"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """A destination: its name for keeper, and the folder that its objects are files in."""
+    if request.param == "s3":
+        s3: S3 = request.getfixturevalue("s3")
+        return f"{s3.to}/host", s3.folder / "host"
+    return str(tmp_path / "dest"), tmp_path / "dest"
+
+
+def test_backup(
+    killing: Killing,
+    keeper: Keeper,
+    path: Path,
+    tmp_path: Path,
+    staging: Path,
+    destination: tuple[str, Path],
+    backup_config: BackupConfig,
+    start_writer: StartWriter,
+) -> None:
+    """What has a manifest is whole, and the next run ships."""
+    to, folder = destination
+    backup_config(path, to=to)
+    writer = start_writer(path)
+    for moment in killing.moments(lambda: ["backup"], kills_asked() // 2):
+        killing.kill(moment, ["backup"])
+        assert problems_of(path, writer.committed) == []
+        assert_whole(folder)
+        found, committed = litter(staging), writer.committed
+
+        assert_clears_up(keeper("backup"), found)
+
+        assert problems_of(newest(folder), committed) == []
+        assert_whole(folder)
+        assert_tidy(tmp_path, staging)
+    writer.end()
+    assert names(path.parent) == {"app.sqlite3"}
+
+
+def age(to: Path, days: range) -> None:
+    """Put snapshots of days before beside the newest at a destination."""
+    sound = newest(to)
+    manifest = json.loads((to / manifest_object(f"app/{sound.name}")).read_bytes())
+    known = parse_object(f"app/{sound.name}")
+    assert known is not None
+    for day in days:
+        key = snapshot_object("app", known.taken_at - timedelta(days=day))
+        shutil.copy(sound, to / key)
+        manifest["snapshot"]["object"] = key
+        (to / manifest_object(key)).write_bytes(encode(manifest))
+
+
+def test_prune(
+    killing: Killing, keeper: Keeper, path: Path, tmp_path: Path, backup_config: BackupConfig
+) -> None:
+    """A snapshot is there with its manifest, or its manifest goes first."""
+    rules = dict.fromkeys(["keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"], 0)
+    backup_config(path, to=tmp_path / "dest", **rules | {"keep_last": 2})
+    assert keeper("backup").status == 0
+    kept = {newest(tmp_path / "dest").name}
+
+    def command() -> list[object]:
+        age(tmp_path / "dest", range(1, 12))
+        return ["prune"]
+
+    for moment in killing.moments(command):
+        killing.kill(moment, command())
+        assert_whole(tmp_path / "dest")
+
+        assert keeper("prune").status == 0
+
+        assert_whole(tmp_path / "dest")
+        assert len(list((tmp_path / "dest/app").glob("*.sqlite3"))) == 2
+        assert kept < names(tmp_path / "dest/app")
+        assert_tidy(tmp_path)
+
+
+def all_set_aside(path: Path) -> list[Path]:
+    """The databases that restores have set aside; each has its main file."""
+    whole = set_asides(path)
+    expected = {part for aside in whole for part in with_sidecars(aside)}
+    assert set(path.parent.glob("*.before-*")) == expected
+    return whole
+
+
+def forget(asides: list[Path]) -> None:
+    """Delete what was set aside."""
+    for aside in asides:
+        for part in aside.parent.glob(f"{aside.name}*"):
+            part.unlink()
+
+
+def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> None:
+    """The old database with all that was committed, or the snapshot; never a part of either."""
+    assert keeper("backup", path, "--to", "dest").status == 0
+    arguments: list[object] = ["restore", path, "--from", "dest", "--replace"]
+    in_wal = True
+
+    def command() -> list[object]:
+        nonlocal in_wal
+        in_wal = not in_wal
+        forget(all_set_aside(path))
+        (commit_and_die if in_wal else commit)(path)
+        return arguments
+
+    for moment in killing.moments(command):
+        killing.kill(moment, command())
+        assert entries(path) in (0, 1)
+        assert problems_of(path) == []
+        found = litter(path.parent)
+
+        assert_clears_up(keeper(*arguments), found)
+
+        assert entries(path) == 0
+        assert problems_of(path) == []
+        assert 1 in map(entries, all_set_aside(path))
+        assert not [aside for aside in all_set_aside(path) if problems_of(aside)]
+        assert_tidy(tmp_path, path.parent)
+
+
+def test_undo(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> None:
+    """One database is in place, the other one is set aside, and the next undo swaps them."""
+    assert keeper("backup", path, "--to", "dest").status == 0
+    commit_and_die(path)
+    assert keeper("restore", path, "--from", "dest", "--replace").status == 0
+    arguments: list[object] = ["restore", path, "--undo"]
+    for moment in killing.moments(lambda: arguments):
+        killing.kill(moment, arguments)
+        in_place = entries(path)
+        assert problems_of(path) == []
+        found = litter(path.parent)
+
+        assert_clears_up(keeper(*arguments), found)
+
+        assert entries(path) == 1 - in_place
+        assert problems_of(path) == []
+        assert in_place in map(entries, all_set_aside(path))
+        assert_tidy(tmp_path, path.parent)
