@@ -11,9 +11,14 @@ def main() -> None:
 
         print(version_text())
         return
-    from sqlitekeeper.cli.app import run_command_line
+    try:
+        from sqlitekeeper.cli.app import run_command_line
 
-    sys.exit(run_command_line(sys.argv[1:]))
+        status = run_command_line(sys.argv[1:])
+    except KeyboardInterrupt:
+        # So early that there is nothing to say: not all of keeper was loaded yet.
+        status = 130
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from sqlitekeeper.cli.run_record import RunRecord, wants_to_hear
 from sqlitekeeper.cli.version import version_text
 from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
 from sqlitekeeper.output.json_text import failure_object, print_object
-from sqlitekeeper.output.terminal import error_line
+from sqlitekeeper.output.terminal import error_line, say
 
 COMMANDS = (
     "init",
@@ -95,7 +95,7 @@ def run_command_line(arguments: list[str]) -> int:
         # Whoever read our output has gone, or has no room for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            click.echo(error_line(f"standard output: {error.strerror}", None), err=True)
+            say(error_line(f"standard output: {error.strerror}", None))
         status = 1
     record.tell(status)
     return status
@@ -104,7 +104,7 @@ def run_command_line(arguments: list[str]) -> int:
 def _run(arguments: list[str], record: RunRecord) -> int:
     # Without arguments a shell may still be asking for its completion script.
     if not arguments and "_KEEPER_COMPLETE" not in os.environ:
-        click.echo(keeper.get_help(click.Context(keeper, info_name="keeper")), err=True)
+        say(keeper.get_help(click.Context(keeper, info_name="keeper")))
         return 2
     try:
         return keeper.main(arguments, "keeper", standalone_mode=False, obj=record) or 0
@@ -143,7 +143,7 @@ def _fail(
         record.unheard = "the run had not begun"
     if "--json" in options:
         print_object(record.result)
-    click.echo(error_line(message, hint), err=True)
+    say(error_line(message, hint))
     return code
 
 

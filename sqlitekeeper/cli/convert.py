@@ -12,6 +12,7 @@ from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.lines import show_convert
 from sqlitekeeper.output.plain import printable
+from sqlitekeeper.output.terminal import say
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import size
 
@@ -69,13 +70,12 @@ def _agree(plan: ConvertPlan, yes: bool) -> None:
         ConfigError: there is nobody to ask, or the answer was no.
     """
     if plan.needs_vacuum:
-        click.echo(
+        say(
             printable(
                 f"{plan.name}: a full VACUUM of {size(plan.bytes)}: writers will wait for about"
                 f" {plan.writers_wait_seconds:.0f} s, and rowids of tables without an"
                 " INTEGER PRIMARY KEY are renumbered"
-            ),
-            err=True,
+            )
         )
     if yes:
         return

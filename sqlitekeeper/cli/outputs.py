@@ -11,7 +11,7 @@ import click
 
 from sqlitekeeper.cli.session import AnyResult, Session
 from sqlitekeeper.errors import KeeperError
-from sqlitekeeper.output.terminal import Console, error_line
+from sqlitekeeper.output.terminal import Console, error_line, say
 from sqlitekeeper.output.whole_file import FOR_EVERYONE, PRIVATE, write_whole
 
 
@@ -88,7 +88,7 @@ def finish_and_write(
         more |= {"ok": False, "error": reported}
     code = session.finish(results, show, **more)
     for trouble in troubles:
-        click.echo(error_line(trouble.message, trouble.hint), err=True)
+        say(error_line(trouble.message, trouble.hint))
     return code or max((trouble.exit_code for trouble in troubles), default=0)
 
 

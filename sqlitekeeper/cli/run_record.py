@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from sqlitekeeper import __version__
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.events import Event, Level, Listener, Note
 from sqlitekeeper.output.json_text import object_text
-from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.output.terminal import Console, say
 
 if TYPE_CHECKING:
     from sqlitekeeper.config import NotifySettings
@@ -85,15 +83,15 @@ class RunRecord:
                 )
                 self._notifier.end(status, text, object_text(self.result) + "\n")
             elif self.unheard and status:
-                click.echo(f"keeper: nobody was notified: {self.unheard}", err=True)
+                say(f"keeper: nobody was notified: {self.unheard}")
         except KeyboardInterrupt:
-            click.echo("keeper: interrupted: not everybody was notified", err=True)
+            say("keeper: interrupted: not everybody was notified")
         except OSError:
             # Standard error has gone, and with it whoever could be told of trouble.
             return
         except Exception as error:
             # Whatever it is, the run has ended as it has.
-            click.echo(f"keeper: nobody was notified: {_defect(error)}", err=True)
+            say(f"keeper: nobody was notified: {_defect(error)}")
 
 
 def _defect(error: Exception) -> str:

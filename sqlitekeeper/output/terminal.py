@@ -24,6 +24,14 @@ def error_line(message: str, hint: str | None) -> str:
     return f"{line}\nkeeper: hint: {printable(hint)}" if hint else line
 
 
+def say(text: str, *, color: bool | None = None) -> None:
+    """A line on standard error; the work goes on when nobody reads it or it has no room."""
+    try:
+        click.echo(text, err=True, color=color)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 class Console:
     """Standard output for results, standard error for what happens meanwhile."""
 
@@ -77,7 +85,10 @@ class Console:
 
     def _write(self, text: str, *, err: bool, color: bool | None) -> None:
         self.close()
-        click.echo(text, err=err, color=color)
+        if err:
+            say(text, color=color)
+        else:
+            click.echo(text, color=color)
 
     def table(
         self,

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from sqlitekeeper.database.proof import integrity_problems
 from tests.conftest import (
+    REPOSITORY,
     Companion,
     Keeper,
     MakeDatabase,
@@ -153,6 +156,30 @@ def test_remembering_can_be_interrupted(
     run = running.end(signal.SIGTERM)
 
     assert run.status == 130
+
+
+INTERRUPTED_WHILE_LOADING = """
+import sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "click":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from sqlitekeeper.__main__ import main
+main()
+"""
+
+
+def test_interrupted_before_it_has_begun_says_nothing(tmp_path: Path) -> None:
+    """Ctrl-C while Python still loads keeper's modules shows no traceback."""
+    run = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, "report"],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (run.returncode, run.stderr) == (130, b"")
 
 
 def test_killed_keeper_leaves_a_sound_database(

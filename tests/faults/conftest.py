@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, WAIT_SECONDS, wait_until
+from tests.conftest import REPOSITORY, WAIT_SECONDS, BackupConfig, Keeper, wait_until
+from tests.faults.ledger import make_ledger
+from tests.faults.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,28 @@ def start_writer(tmp_path: Path) -> Iterator[StartWriter]:
             return writer
 
         yield start
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for all temporary files of this test, keeper's and SQLite's."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    for name in ("TMPDIR", "SQLITE_TMPDIR"):
+        monkeypatch.setenv(name, str(folder))
+    return folder
+
+
+@pytest.fixture
+def scene(
+    tmp_path: Path, temporary: Path, staging: Path, backup_config: BackupConfig, keeper: Keeper
+) -> Scene:
+    """A ledger of 2 MB with one snapshot at a local destination, and a keeper.toml for both."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    path = folder / "app.sqlite3"
+    make_ledger(path, bytes_of_ballast=2_000_000)
+    to = tmp_path / "dest"
+    backup_config(path, to=to, keep_last=2, keep_daily=0, keep_weekly=0, keep_monthly=0)
+    assert keeper("backup").status == 0
+    return Scene(tmp_path, path, to, keeper)

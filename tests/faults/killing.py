@@ -102,7 +102,9 @@ class Killing:
         try:
             process.wait(WAIT_SECONDS if moment.seconds is None else moment.seconds)
         except subprocess.TimeoutExpired:
-            (os.killpg if moment.everyone else os.kill)(process.pid, signal.SIGKILL)
+            for child in _children(process.pid) if moment.everyone else []:
+                os.kill(child, signal.SIGKILL)
+            process.kill()
             process.wait()
         said = self.said.read_text()
         assert "Traceback" not in said, said
@@ -120,7 +122,6 @@ class Killing:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
-                start_new_session=True,
             )
 
     def _calls(self, arguments: list[object]) -> list[tuple[str, int]]:
@@ -138,6 +139,13 @@ class Killing:
             if name != _PAGES or nth % 25 == 1:
                 calls[name, nth] = None
         return list(calls)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process runs, which is stopped so that it can neither react nor add."""
+    os.kill(pid, signal.SIGSTOP)
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for one in lists for child in one.read_text().split()]
 
 
 def _strace(*options: str) -> list[str]:

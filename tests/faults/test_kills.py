@@ -4,18 +4,11 @@ KEEPER_TEST_KILLS says how often each command is killed (default 20). A writer
 commits entries all the while, and what it was told is committed must be there.
 """
 
-import fcntl
-import json
-import shutil
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.checking import sha256_of
-from sqlitekeeper.backups.manifest import encode
-from sqlitekeeper.backups.naming import manifest_object, parse_object, snapshot_object
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
 from tests.backups.shelves import newest
@@ -30,57 +23,30 @@ from tests.faults.ledger import (
     make_slack,
     problems_of,
 )
+from tests.faults.scene import age, assert_tidy, assert_whole, forget_set_aside, litter
 
 BALLAST = 2_000_000
 CLEARED = "left by a "
 
 
 @pytest.fixture
-def killing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Killing:
-    """Kills keeper in tmp_path, where temporary files have a folder of their own."""
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    for name in ("TMPDIR", "SQLITE_TMPDIR"):
-        monkeypatch.setenv(name, str(temporary))
+def killing(tmp_path: Path, temporary: Path, staging: Path) -> Killing:
+    """Kills keeper in tmp_path."""
+    (tmp_path / "data").mkdir()
     return Killing(tmp_path, seed=20261123)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(killing: Killing, tmp_path: Path) -> Path:
     """A ledger, in a folder that holds nothing else."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    make_ledger(folder / "app.sqlite3", bytes_of_ballast=BALLAST)
-    return folder / "app.sqlite3"
+    path = tmp_path / "data" / "app.sqlite3"
+    make_ledger(path, bytes_of_ballast=BALLAST)
+    return path
 
 
 def names(folder: Path) -> set[str]:
     """What lies in a folder."""
     return {entry.name for entry in folder.iterdir()}
-
-
-def litter(folder: Path) -> set[str]:
-    """The private folders of keeper runs in a folder."""
-    return {name for name in names(folder) if name.startswith("keeper-")}
-
-
-def assert_tidy(tmp_path: Path, *folders: Path) -> None:
-    """No private folder, temporary file or held lock is left of any run."""
-    for folder in folders:
-        assert litter(folder) == set()
-    for file in (tmp_path / "temporary").iterdir():
-        # With such a file Python tries out whether the folder can be written.
-        assert file.read_bytes() in (b"", b"blat")
-    for lock in (tmp_path / "state" / "locks").glob("*"):
-        with lock.open() as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def assert_whole(to: Path) -> None:
-    """Every manifest at a destination has its object, with the sha256 that it says."""
-    for paper in to.glob("*/*Z.json"):
-        manifest = json.loads(paper.read_bytes())["snapshot"]
-        assert sha256_of(to / manifest["object"]) == manifest["sha256"], paper
 
 
 def assert_clears_up(run: Outcome, found: set[str]) -> None:
@@ -94,7 +60,6 @@ def assert_clears_up(run: Outcome, found: set[str]) -> None:
 def test_init(killing: Killing, keeper: Keeper, tmp_path: Path) -> None:
     """There is no database or a whole one with every setting, and never a half."""
     folder = tmp_path / "data"
-    folder.mkdir()
     paths = (folder / f"{number}.sqlite3" for number in count())
     for moment in killing.moments(lambda: ["init", next(paths)]):
         path = next(paths)
@@ -197,22 +162,9 @@ def test_backup(
 
         assert problems_of(newest(folder), committed) == []
         assert_whole(folder)
-        assert_tidy(tmp_path, staging)
+        assert_tidy(tmp_path)
     writer.end()
     assert names(path.parent) == {"app.sqlite3"}
-
-
-def age(to: Path, days: range) -> None:
-    """Put snapshots of days before beside the newest at a destination."""
-    sound = newest(to)
-    manifest = json.loads((to / manifest_object(f"app/{sound.name}")).read_bytes())
-    known = parse_object(f"app/{sound.name}")
-    assert known is not None
-    for day in days:
-        key = snapshot_object("app", known.taken_at - timedelta(days=day))
-        shutil.copy(sound, to / key)
-        manifest["snapshot"]["object"] = key
-        (to / manifest_object(key)).write_bytes(encode(manifest))
 
 
 def test_prune(
@@ -248,13 +200,6 @@ def all_set_aside(path: Path) -> list[Path]:
     return whole
 
 
-def forget(asides: list[Path]) -> None:
-    """Delete what was set aside."""
-    for aside in asides:
-        for part in aside.parent.glob(f"{aside.name}*"):
-            part.unlink()
-
-
 def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> None:
     """The old database with all that was committed, or the snapshot; never a part of either."""
     assert keeper("backup", path, "--to", "dest").status == 0
@@ -264,7 +209,7 @@ def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -
     def command() -> list[object]:
         nonlocal in_wal
         in_wal = not in_wal
-        forget(all_set_aside(path))
+        forget_set_aside(path)
         (commit_and_die if in_wal else commit)(path)
         return arguments
 
@@ -280,7 +225,7 @@ def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -
         assert problems_of(path) == []
         assert 1 in map(entries, all_set_aside(path))
         assert not [aside for aside in all_set_aside(path) if problems_of(aside)]
-        assert_tidy(tmp_path, path.parent)
+        assert_tidy(tmp_path)
 
 
 def test_undo(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> None:
@@ -300,4 +245,4 @@ def test_undo(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> N
         assert entries(path) == 1 - in_place
         assert problems_of(path) == []
         assert in_place in map(entries, all_set_aside(path))
-        assert_tidy(tmp_path, path.parent)
+        assert_tidy(tmp_path)
