@@ -91,7 +91,7 @@ def entries(path: Path) -> int:
 def commit(path: Path) -> None:
     """Commit one entry, and close the ledger: it is then in the main file."""
     connection = apsw.Connection(str(path))
-    _add(connection, 1)
+    add(connection, 1)
     connection.close()
 
 
@@ -104,7 +104,8 @@ def commit_and_die(path: Path) -> None:
     )
 
 
-def _add(connection: apsw.Connection, entry: int) -> None:
+def add(connection: apsw.Connection, entry: int) -> None:
+    """Commit one entry."""
     with connection:
         for amount in (entry, -entry):
             connection.execute(
@@ -121,7 +122,7 @@ def write(path: str) -> None:
     entry: Any = connection.execute("SELECT coalesce(max(entry), 0) FROM ledger").get
     while not stop.is_set():
         entry += 1
-        _add(connection, entry)
+        add(connection, entry)
         print(entry, flush=True)
         time.sleep(PAUSE_SECONDS)
     connection.close()
@@ -133,7 +134,7 @@ def _set_at_end_of_input(stop: threading.Event) -> None:
 
 
 def _commit_and_die(path: str) -> None:
-    _add(apsw.Connection(path), 1)
+    add(apsw.Connection(path), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
