@@ -150,7 +150,8 @@ def open_database(
         connection = _connect(path, write)
         frozen = None
         try:
-            if in_wal_mode(connection):
+            in_wal = in_wal_mode(connection)
+            if in_wal:
                 remote = network_filesystem(path)
                 before = _traces(path)
                 if not (write or remote) and _cannot_be_written(path, facts):
@@ -169,6 +170,8 @@ def open_database(
                     connection = _connect(path, write=True)
             harden(connection)
             wait_for_locks(connection, wait_seconds)
+            if in_wal and not frozen:
+                _open_wal(connection, path, facts)
             yield connection
         except apsw.Error:
             _refuse_changed(path, frozen)
@@ -236,6 +239,24 @@ def _refuse_changed(path: Path, frozen: tuple[object, ...] | None) -> None:
             f"{path}: somebody opened it while it was read, which keeper may not lock",
             hint="try again; or run keeper where its folder can be written",
         )
+
+
+def _open_wal(connection: apsw.Connection, path: Path, before: os.stat_result) -> None:
+    """Have SQLite open the WAL, and make sure that it belongs to the file that was opened.
+
+    Both are opened by name. An application that replaces its database in between
+    would have its new WAL checkpointed into the old file, and emptied.
+
+    Raises:
+        BusyError: there is another file now.
+    """
+    pragma_int(connection, "schema_version")
+    try:
+        now = path.stat()
+    except OSError as error:
+        raise BusyError(f"{path}: was replaced while it was opened ({error.strerror})") from None
+    if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
+        raise BusyError(f"{path}: was replaced while it was opened", hint="try again")
 
 
 def _would_leave_sidecars(path: Path) -> bool:
