@@ -102,8 +102,11 @@ class Killing:
         try:
             process.wait(WAIT_SECONDS if moment.seconds is None else moment.seconds)
         except subprocess.TimeoutExpired:
-            for child in _children(process.pid) if moment.everyone else []:
-                os.kill(child, signal.SIGKILL)
+            if moment.everyone:
+                # Stopped, it can neither react nor start another one.
+                process.send_signal(signal.SIGSTOP)
+                for child in children(process.pid):
+                    os.kill(child, signal.SIGKILL)
             process.kill()
             process.wait()
         said = self.said.read_text()
@@ -141,9 +144,8 @@ class Killing:
         return list(calls)
 
 
-def _children(pid: int) -> list[int]:
-    """The processes that a process runs, which is stopped so that it can neither react nor add."""
-    os.kill(pid, signal.SIGSTOP)
+def children(pid: int) -> list[int]:
+    """The processes that a process runs."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for one in lists for child in one.read_text().split()]
 
