@@ -2,18 +2,13 @@
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import (
-    REPOSITORY,
     S3,
     Beside,
     Keeper,
@@ -290,39 +285,6 @@ def test_name_without_a_path_says_how_to_go_on(keeper: Keeper, shipped: Path) ->
 
     assert run.status == 2
     assert "./lost.db" in run.err
-
-
-def test_killed_at_random_times_one_complete_database_is_in_place(
-    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
-) -> None:
-    """The old with all its rows or the new, and the next run cleans up and works."""
-    rounds = int(os.environ.get("KEEPER_TEST_KILLS", "12"))
-    chance = random.Random(20261123)
-    path = make_database(rows=2000)
-    keeper("backup", path, "--to", "dest")
-    grow(path)
-    began = time.monotonic()
-    assert keeper("restore", path, "--from", "dest", "--replace").status == 0
-    usual = time.monotonic() - began
-    for _ in range(rounds):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sqlitekeeper", "restore", path, "--from", "dest", "--replace"],
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            process.wait(chance.uniform(0.2, 1.0) * usual)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        assert count_rows(path) in (2000, 2001)
-        assert pragma(path, "integrity_check") == "ok"
-    last = keeper("restore", path, "--from", "dest", "--replace")
-    assert last.status == 0
-    assert count_rows(path) == 2000
-    assert not list(tmp_path.glob("keeper-staging-*"))
 
 
 @pytest.fixture

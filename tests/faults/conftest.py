@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, WAIT_SECONDS, BackupConfig, Keeper, wait_until
+from tests.conftest import REPOSITORY, S3, WAIT_SECONDS, BackupConfig, Keeper, wait_until
 from tests.faults.ledger import make_ledger
 from tests.faults.scene import Scene
 
@@ -82,3 +82,12 @@ def scene(
     backup_config(path, to=to, keep_last=2, keep_daily=0, keep_weekly=0, keep_monthly=0)
     assert keeper("backup").status == 0
     return Scene(tmp_path, path, to, keeper)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def destination(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
+    """A destination: its name for keeper, and the folder that its objects are files in."""
+    if request.param == "s3":
+        s3: S3 = request.getfixturevalue("s3")
+        return f"{s3.to}/host", s3.folder / "host"
+    return str(tmp_path / "dest"), tmp_path / "dest"

@@ -12,7 +12,7 @@ import pytest
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
 from tests.backups.shelves import newest
-from tests.conftest import S3, BackupConfig, Keeper, Outcome, pragma
+from tests.conftest import BackupConfig, Keeper, Outcome, pragma
 from tests.faults.conftest import StartWriter
 from tests.faults.killing import Killing, kills_asked
 from tests.faults.ledger import (
@@ -127,15 +127,6 @@ def test_vacuum(
         assert_tidy(tmp_path)
     writer.end()
     assert names(path.parent) == {"app.sqlite3"}
-
-
-@pytest.fixture(params=["folder", "s3"])
-def destination(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]:
-    """A destination: its name for keeper, and the folder that its objects are files in."""
-    if request.param == "s3":
-        s3: S3 = request.getfixturevalue("s3")
-        return f"{s3.to}/host", s3.folder / "host"
-    return str(tmp_path / "dest"), tmp_path / "dest"
 
 
 def test_backup(
