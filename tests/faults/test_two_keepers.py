@@ -3,16 +3,14 @@
 import os
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY, OtherUser, Outcome, WrapRclone
+from tests.conftest import REPOSITORY, OtherUser, Outcome
 from tests.faults.conftest import StartWriter
 from tests.faults.ledger import make_ledger, make_slack, problems_of
-from tests.faults.scene import assert_whole
 
 ROUNDS = 4
 
@@ -49,35 +47,6 @@ def path(tmp_path: Path) -> Path:
     """A ledger."""
     make_ledger(tmp_path / "app.sqlite3", bytes_of_ballast=300_000)
     return tmp_path / "app.sqlite3"
-
-
-def test_backups_in_the_same_second_do_not_destroy_each_other(
-    tmp_path: Path,
-    path: Path,
-    start_writer: StartWriter,
-    staging: Path,
-    wrap_rclone: WrapRclone,
-    destination: tuple[str, Path],
-) -> None:
-    """Whatever has a manifest is what its manifest says, and one run at least has shipped."""
-    to, folder = destination
-    moment = tmp_path / "moment"
-    # Both have listed the destination before either chooses a name.
-    wrap_rclone(
-        lsjson='case "$*" in *files-from*) exec "$real" "$@";; esac; "$real" "$@"; status=$?\n'
-        f'while [ "$(date +%s)" -lt "$(cat {moment})" ]; do sleep 0.01; done; exit $status'
-    )
-    start_writer(path)
-    same = 0
-    for _ in range(ROUNDS):
-        moment.write_text(f"{time.time() + 2:.0f}")
-        before = set(folder.glob("app/*Z.json"))
-        runs = side_by_side(tmp_path, "backup", path, "--to", to, "--force")
-
-        assert 0 in [run.status for run in runs]
-        assert_whole(folder)
-        same += len(set(folder.glob("app/*Z.json")) - before) == 1
-    print(f"{same} of {ROUNDS} times in the same second")
 
 
 @pytest.mark.parametrize("command", ["vacuum", "convert"])
