@@ -119,4 +119,4 @@ def test_a_peer_that_is_missing_is_told(bench: Bench, monkeypatch: pytest.Monkey
     bench.clear()
     assert [note.split(":")[0] for note in report.notes[-2:]] == ["sqlite3", "litestream"]
     assert {run["peer"] for run in report.figures["runs"]} == {"keeper", "cp"}
-    assert list(report.ratios) == ["local: keeper / cp"]
+    assert list(report.ratios) == ["local: keeper / cp", "local: CPU: keeper / cp"]

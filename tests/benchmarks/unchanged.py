@@ -19,7 +19,8 @@ CHECKSUM = "script, sync --checksum"
 NOTES = """
 each has backed the same databases up before, which is not measured; nothing has been written since
 script: makes the snapshots again and syncs them; --checksum compares content, not times
-keeper's ratio: its wall time to that of the row, of medians (least to most of single rounds)
+keeper's ratio: its wall time to that of the row, of medians (least to most of single rounds); \
+JSON has that of CPU seconds too, which depends less on what else the machine does
 calls are those of one day, as the S3 server logged them; uploaded: bytes of all objects sent
 """
 
@@ -82,6 +83,9 @@ def _report(
         if name != "keeper":
             ours = [cost.wall_seconds for cost in costs[target, "keeper"]]
             ratios[key] = ratio(ours, walls)
+            ours = [cost.cpu_seconds for cost in costs[target, "keeper"]]
+            theirs = [cost.cpu_seconds for cost in runs]
+            ratios[f"{target}: CPU: keeper / {name}"] = ratio(ours, theirs)
         days = calls.get(name, []) if target == "s3" else []
         rows.append(
             (

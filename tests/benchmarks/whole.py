@@ -19,7 +19,8 @@ NAME = "whole"
 NOTES = """
 keeper: VACUUM INTO, integrity_check, foreign keys, sha256, row counts, upload, manifest, and what \
 confirms it; script: sqlite3 VACUUM INTO and rclone sync, unchecked; cp: cp and fsync, no snapshot
-keeper's ratio: its wall time to that of the row, of medians (least to most of single rounds)
+keeper's ratio: its wall time to that of the row, of medians (least to most of single rounds); \
+JSON has that of CPU seconds too, which depends less on what else the machine does
 the S3 server runs on the same cores; its time is not among the CPU seconds
 resident: ru_maxrss of the program without rclone, mapped files included; anonymous: what the \
 kernel cannot take back; both, and the bytes in staging, are the most that was seen every 10 ms
@@ -104,6 +105,9 @@ def _report(
             ours = [cost.wall_seconds for cost in costs[target, "keeper"]]
             theirs = [cost.wall_seconds for cost in runs]
             ratios[f"{target}: keeper / {name}"] = ratio(ours, theirs)
+            ours = [cost.cpu_seconds for cost in costs[target, "keeper"]]
+            theirs = [cost.cpu_seconds for cost in runs]
+            ratios[f"{target}: CPU: keeper / {name}"] = ratio(ours, theirs)
     columns = (
         *("", "seconds", "keeper's ratio", "CPU s", "resident MiB", "anonymous MiB"),
         *("rclone MiB", "staged / largest"),
