@@ -45,8 +45,10 @@ WAIT_SECONDS = 5.0
 # Everything that plain `PRAGMA optimize` does, and 0x10000: also look at tables that this
 # connection has not queried, which for keeper is all of them (https://sqlite.org/pragma.html).
 OPTIMIZE = "PRAGMA optimize = 0x1fffe"
-# A WAL that grows past this while draining is copied into the database before going on.
-WAL_LIMIT_BYTES = 8 * 2**20
+# A freed page takes up to three frames of the WAL: itself, its parent and the pointer map. An
+# application checkpoints at 1,000 frames by default, in a commit that somebody waits for
+# (https://sqlite.org/pragma.html#pragma_wal_autocheckpoint): so few that it never has to.
+MOST_BATCH_PAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +201,11 @@ def _run(
             break
         batch = next_batch(batch, took.freed, took.seconds, max_lock)
         if freed < target:
-            time.sleep(max(MIN_PAUSE_SECONDS, took.seconds))
-            wal_limit_reached = size_of(sidecar(path, "-wal")) > WAL_LIMIT_BYTES
-            if in_wal_mode and options.checkpoint and not litestream and wal_limit_reached:
+            paused = time.monotonic()
+            if in_wal_mode and options.checkpoint and not litestream:
                 checkpoint_passive(connection)
+            pause = max(MIN_PAUSE_SECONDS, took.seconds) - (time.monotonic() - paused)
+            time.sleep(max(0.0, pause))
 
     if options.optimize:
         reasons.append(_optimize(connection, max_lock, locks))
@@ -305,7 +308,7 @@ def next_batch(batch: int, freed: int, seconds: float, max_lock: float) -> int:
     anyway. (On a disk whose pages are slow, the deadline within a batch helps.)
     """
     affordable = int(freed * max_lock * LOCK_TARGET / max(seconds, 1e-6))
-    return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch))
+    return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch, MOST_BATCH_PAGES))
 
 
 def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> str | None:
