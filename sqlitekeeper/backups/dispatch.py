@@ -24,9 +24,20 @@ Errors = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
+class Delivered:
+    """A batch that was uploaded, and what its check has found, in the same order."""
+
+    batch: list[Taken]
+    proven: list[Staged | KeeperError]
+    errors: Errors
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """What has come of a database, and the parcels that its destinations have confirmed."""
 
+    taken: Taken
     result: BackupResult
     confirmed: dict[str, Parcel]
     confirmed_at: str
@@ -58,8 +69,8 @@ class Dispatch:
     listen: Listener
     prover: Crew
 
-    def finish(self, batch: list[Taken]) -> list[Finished]:
-        """Prove and ship a batch, and remove it from the staging folder."""
+    def deliver(self, batch: list[Taken]) -> Delivered:
+        """Upload and prove a batch at the same time; nothing of it stays in the staging folder."""
         errors: Errors = {}
         proving = self.prover.submit(self._prove, batch)
         began = time.monotonic()
@@ -67,18 +78,24 @@ class Dispatch:
             for name, text in self._upload(destination, batch).items():
                 errors[destination.to, name] = text
         seconds = time.monotonic() - began
-        proven = proving.result()
+        delivered = Delivered(batch, proving.result(), errors, seconds)
+        for taken in batch:
+            self.stage.file_of(taken).unlink(missing_ok=True)
+        return delivered
+
+    def announce(self, delivered: Delivered) -> list[Finished]:
+        """Confirm what was delivered, write its manifests, and take back what is not sound."""
         began = time.monotonic()
+        errors = dict(delivered.errors)
         confirmed_at = timestamp(self.clock())
-        staged = [one for one in proven if isinstance(one, Staged)]
+        staged = [one for one in delivered.proven if isinstance(one, Staged)]
         for destination in self.stage.destinations:
-            self._withdraw(destination, batch, proven, errors)
+            self._withdraw(destination, delivered)
             for name, text in self._announce(destination, staged, confirmed_at, errors).items():
                 errors[destination.to, name] = text
-        seconds += time.monotonic() - began
+        seconds = delivered.seconds + time.monotonic() - began
         finished = []
-        for taken, one in zip(batch, proven, strict=True):
-            self.stage.file_of(taken).unlink(missing_ok=True)
+        for taken, one in zip(delivered.batch, delivered.proven, strict=True):
             if isinstance(one, Staged):
                 confirmed = {
                     to: parcel
@@ -86,9 +103,10 @@ class Dispatch:
                     if (to, taken.name) not in errors
                 }
                 result = self._result(one, errors, seconds)
-                finished.append(Finished(result, confirmed, confirmed_at))
+                finished.append(Finished(taken, result, confirmed, confirmed_at))
             else:
-                finished.append(Finished(failed(taken.name, taken.path, one), {}, confirmed_at))
+                result = failed(taken.name, taken.path, one)
+                finished.append(Finished(taken, result, {}, confirmed_at))
         return finished
 
     def _prove(self, batch: list[Taken]) -> list[Staged | KeeperError]:
@@ -111,19 +129,13 @@ class Dispatch:
             destination, uploads, lambda done: self.listen(Tick("", "upload", done, total))
         )
 
-    def _withdraw(
-        self,
-        destination: Destination,
-        batch: list[Taken],
-        proven: list[Staged | KeeperError],
-        errors: Errors,
-    ) -> None:
+    def _withdraw(self, destination: Destination, delivered: Delivered) -> None:
         unsound = [
             taken.object
-            for taken, one in zip(batch, proven, strict=True)
+            for taken, one in zip(delivered.batch, delivered.proven, strict=True)
             if isinstance(one, KeeperError)
             and not taken.held[destination.to]
-            and (destination.to, taken.name) not in errors
+            and (destination.to, taken.name) not in delivered.errors
         ]
         if problem := self.shipper.withdraw(destination, unsound):
             text = f"{', '.join(unsound)} failed its check and could not be deleted: {problem}"

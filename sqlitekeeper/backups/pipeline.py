@@ -1,16 +1,19 @@
 """Databases are read while those before them are checked and shipped.
 
-    queue --> claim: lock some databases --> take: snapshot, sha256   (main thread, --jobs at once)
-                                                  |
-                                                  v   one batch at a time
-                              +-- prove: integrity, row counts --+
-                              |                                  +--> announce --> record
-                              +-- upload: rclone, many files ----+
+    queue --> claim: lock some databases --> take: snapshot, sha256      (--jobs at once)
+                                               |
+    the next batch is taken meanwhile          v
+                             +-- prove: integrity, row counts --+
+                             |                                  |
+                             +-- upload: rclone, many files ----+        deliver
+                                               |
+    the next batch is delivered meanwhile      v
+                             confirm, manifests, latest.json, record     finish
 
-A batch is one large database, or small ones up to BATCH_BYTES. One is being
-taken and one is under way at the most, so that the staging folder never holds
-more than the two largest databases and two batches of small ones. Where even that
-does not fit, a database waits until the batch before has left.
+A batch is one large database, or small ones up to BATCH_BYTES. It leaves the
+staging folder when it is delivered, and only one is delivered at a time: the
+folder never holds more than the two largest databases, or two batches of small
+ones. Where even that does not fit, a database waits until the batch before has left.
 """
 
 from collections import deque
@@ -21,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.stage import Taken
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
 from sqlitekeeper.events import Listener
@@ -63,8 +67,11 @@ class Work(Protocol):
     def take(self, job: Job, listen: Listener) -> Taken:
         """Make the snapshot."""
 
-    def finish(self, batch: list[Taken]) -> None:
-        """Prove, ship and record a batch, and remove it from the staging folder."""
+    def deliver(self, batch: list[Taken]) -> Delivered:
+        """Prove and upload a batch, and remove it from the staging folder."""
+
+    def finish(self, delivered: Delivered) -> None:
+        """Announce and record a batch."""
 
     def fail(self, job: Job, error: KeeperError) -> None:
         """Note why a database is not backed up."""
@@ -72,21 +79,28 @@ class Work(Protocol):
 
 def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> None:
     """Bring all jobs through the stations; `jobs` small databases are read at once."""
-    with ExitStack() as held, crew(1) as background:
-        shipping: Future[None] | None = None
-        while queue:
-            claims = list(_claim(work, queue))
-            for claim in claims:
-                held.push(claim.lock)
+    with ExitStack() as held, crew(1) as shipper, crew(1) as finisher:
+
+        def deliver(batch: list[tuple[Claim, Taken]]) -> Future[None]:
+            delivered = work.deliver([taken for _, taken in batch])
+            return finisher.submit(_finish, work, delivered, [claim for claim, _ in batch])
+
+        shipping: Future[Future[None]] | None = None
+        finishing: Future[None] | None = None
+        while queue or shipping:
+            claims = list(_claim(work, queue, held))
             batch = _take(work, claims, queue, jobs, listen, may_wait=shipping is not None)
             if shipping:
-                shipping.result()
-            shipping = background.submit(_finish, work, batch) if batch else None
-        if shipping:
-            shipping.result()
+                # Not before: it is the one before the last that may still be announced.
+                if finishing:
+                    finishing.result()
+                finishing = shipping.result()
+            shipping = shipper.submit(deliver, batch) if batch else None
+        if finishing:
+            finishing.result()
 
 
-def _claim(work: Work, queue: deque[Job]) -> Iterator[Claim]:
+def _claim(work: Work, queue: deque[Job], held: ExitStack) -> Iterator[Claim]:
     """Lock the jobs of the next batch, and take them off the queue."""
     size = count = 0
     while queue and count < BATCH_DATABASES:
@@ -106,6 +120,7 @@ def _claim(work: Work, queue: deque[Job]) -> Iterator[Claim]:
             work.fail(job, as_keeper_error(error))
         else:
             count += 1
+            held.push(lock)
             yield Claim(job, lock)
         queue.popleft()
 
@@ -144,9 +159,9 @@ def _take(
     return batch
 
 
-def _finish(work: Work, batch: list[tuple[Claim, Taken]]) -> None:
+def _finish(work: Work, delivered: Delivered, claims: list[Claim]) -> None:
     try:
-        work.finish([taken for _, taken in batch])
+        work.finish(delivered)
     finally:
-        for claim, _ in batch:
+        for claim in claims:
             claim.lock.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.backups.destination import Destination, look, refuse_silence
-from sqlitekeeper.backups.dispatch import Dispatch, failed
+from sqlitekeeper.backups.dispatch import Delivered, Dispatch, failed
 from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions
 from sqlitekeeper.backups.marks import remembered_drills
@@ -187,9 +187,13 @@ class _Run:
         """Note why a database is not backed up."""
         self.results[job.path] = failed(job.name, job.path, error)
 
-    def finish(self, batch: list[Taken]) -> None:
-        """Prove and ship a batch, and remember what was confirmed."""
-        finished = self.dispatch.finish(batch)
+    def deliver(self, batch: list[Taken]) -> Delivered:
+        """Prove and upload a batch."""
+        return self.dispatch.deliver(batch)
+
+    def finish(self, delivered: Delivered) -> None:
+        """Announce a batch, and remember what was confirmed."""
+        finished = self.dispatch.announce(delivered)
         shipments = []
         for one in finished:
             self.results[one.result.path] = one.result
@@ -198,8 +202,7 @@ class _Run:
                 self.confirmed[to, parcel.database] = parcel
                 paper = parcel.manifest | {"confirmed_at": one.confirmed_at}
                 shipments.append(Shipment(to, parcel.database, parcel.object, paper))
-        sound = {name for _, name in self.confirmed}
-        seen = [taken.seen for taken in batch if taken.seen and taken.name in sound]
+        seen = [one.taken.seen for one in finished if one.taken.seen and one.confirmed]
         try:
             History(self.options.state).add_shipments(shipments, seen)
         except KeeperError as error:

@@ -47,7 +47,7 @@ class Shipper:
     """Ships a batch from a run's private folder, where snapshots/ holds the files.
 
     First `upload`, then, of what is proven by then, `announce`. Both return
-    what went wrong, by database name; whatever is not named there was read
+    what went wrong, by database name; whatever is not named by either was read
     back from the destination.
     """
 
@@ -64,20 +64,21 @@ class Shipper:
         """Bring snapshots to a destination, where nobody takes them for any yet."""
         if not uploads:
             return {}
+        paths = {upload.object: upload.database for upload in uploads}
         try:
-            return self._snapshots(destination, uploads, progress)
+            failed = self._copy(self.folder / SNAPSHOTS, destination, list(paths), progress)
         except (KeeperError, OSError) as error:
-            text = as_keeper_error(error).full_text
-            return {upload.database: text for upload in uploads}
+            failed = dict.fromkeys(paths, as_keeper_error(error).full_text)
+        return {paths[path]: text for path, text in failed.items()}
 
     def announce(
         self, destination: Destination, parcels: list[Parcel], confirmed_at: str
     ) -> dict[str, str]:
         """Write manifests of what has arrived, then the copies that say what is newest."""
-        if not parcels:
-            return {}
         try:
-            return self._papers(destination, parcels, confirmed_at)
+            errors = self._confirm(destination, [p for p in parcels if p.upload])
+            whole = [parcel for parcel in parcels if parcel.database not in errors]
+            return errors | self._papers(destination, whole, confirmed_at) if whole else errors
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
             return {parcel.database: text for parcel in parcels}
@@ -91,23 +92,16 @@ class Shipper:
         error = self.rclone.delete(destination.to, objects).error
         return error.full_text if error else None
 
-    def _snapshots(
-        self,
-        destination: Destination,
-        uploads: list[Upload],
-        progress: Callable[[int], None],
-    ) -> dict[str, str]:
-        errors: dict[str, str] = {}
-        objects = [upload.object for upload in uploads]
-        source = self.folder / SNAPSHOTS
-        failed = self._copy(source, destination, objects, progress)
-        held = self._held(destination, set(objects) - failed.keys())
-        for upload in uploads:
-            if problem := failed.get(upload.object) or _size_problem(upload, held):
-                errors[upload.database] = problem
-        return errors | _flush(
-            destination, {u.object: u.database for u in uploads if u.database not in errors}
-        )
+    def _confirm(self, destination: Destination, uploaded: list[Parcel]) -> dict[str, str]:
+        """What is not there as it was sent; the rest is flushed where that is ours to do."""
+        held = self._held(destination, {parcel.object for parcel in uploaded})
+        errors = {
+            parcel.database: problem
+            for parcel in uploaded
+            if (problem := _size_problem(parcel, held))
+        }
+        arrived = {p.object: p.database for p in uploaded if p.database not in errors}
+        return errors | _flush(destination, arrived)
 
     def _papers(
         self, destination: Destination, parcels: list[Parcel], confirmed_at: str
@@ -163,12 +157,12 @@ class Shipper:
         return {path: report.error.full_text for path in paths if path not in report.done}
 
 
-def _size_problem(upload: Upload, held: dict[str, RemoteObject]) -> str | None:
-    found = held.get(upload.object)
+def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
+    found = held.get(parcel.object)
     if found is None:
-        return f"rclone reported no error, but {upload.object} is not at the destination"
-    if found.bytes != upload.bytes:
-        return f"{upload.object} has {found.bytes} bytes at the destination, not {upload.bytes}"
+        return f"rclone reported no error, but {parcel.object} is not at the destination"
+    if found.bytes != parcel.bytes:
+        return f"{parcel.object} has {found.bytes} bytes at the destination, not {parcel.bytes}"
     return None
 
 

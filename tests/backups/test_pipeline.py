@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.backups import pipeline
+from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.pipeline import Job, run_pipeline
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
@@ -34,8 +35,10 @@ class Stations:
         self.staged: dict[str, int] = {}
         self.most_staged = 0
         self.held: set[str] = set()
+        self.under_way: set[str] = set()
         self.failures: dict[str, KeeperError] = {}
-        self.before_finish: Callable[[list[str]], None] = lambda names: None
+        self.before_delivery: Callable[[list[str]], None] = lambda names: None
+        self.before_announcement: Callable[[list[str]], None] = lambda names: None
         self._lock = threading.Lock()
 
     @property
@@ -49,7 +52,7 @@ class Stations:
         if job.name in self.locked_elsewhere:
             if not wait:
                 raise LockedError("locked")
-            assert not self.held - set(self.staged), "others are kept waiting"
+            assert not self.held - self.under_way, "others are kept waiting"
             self.locked_elsewhere.discard(job.name)
         stack = ExitStack()
         self.held.add(job.name)
@@ -65,16 +68,23 @@ class Stations:
             if sum(self.staged.values()) + size > self.room:
                 raise NoRoomError("no room")
             self.staged[job.name] = size
+            self.under_way.add(job.name)
             self.most_staged = max(self.most_staged, sum(self.staged.values()))
         return Taken(job.name, job.path, NOW, job.name, "", size, {}, None, 0.0, None)
 
-    def finish(self, batch: list[Taken]) -> None:
+    def deliver(self, batch: list[Taken]) -> Delivered:
         names = [taken.name for taken in batch]
-        self.before_finish(names)
+        self.before_delivery(names)
         with self._lock:
-            self.log.append(" ".join(names))
             for name in names:
                 del self.staged[name]
+        return Delivered(batch, [], {}, 0.0)
+
+    def finish(self, delivered: Delivered) -> None:
+        names = [taken.name for taken in delivered.batch]
+        self.before_announcement(names)
+        self.log.append(" ".join(names))
+        self.under_way.difference_update(names)
 
     def fail(self, job: Job, error: KeeperError) -> None:
         self.failures[job.name] = error
@@ -114,7 +124,19 @@ def test_next_database_is_read_while_one_is_shipped() -> None:
             while "b" not in stations.staged:
                 assert not read.wait(0.001)
 
-    stations.before_finish = wait_for_b
+    stations.before_delivery = wait_for_b
+    run(stations)
+
+    assert stations.log == ["a", "b"]
+
+
+def test_next_batch_is_delivered_while_one_is_announced() -> None:
+    """Manifests take a while at a far destination."""
+    stations = Stations(a=LARGE, b=LARGE)
+    delivered = threading.Event()
+    stations.before_delivery = lambda names: delivered.set() if names == ["b"] else None
+    stations.before_announcement = lambda names: wait_for(delivered) if names == ["a"] else None
+
     run(stations)
 
     assert stations.log == ["a", "b"]
@@ -144,7 +166,7 @@ def test_database_without_room_waits_for_those_before(monkeypatch: pytest.Monkey
             raise
 
     monkeypatch.setattr(stations, "take", take_and_tell)
-    stations.before_finish = lambda names: None if names == ["c"] else wait_for(tried)
+    stations.before_delivery = lambda names: None if names == ["c"] else wait_for(tried)
     run(stations)
 
     assert stations.log == ["a", "b", "c"]
@@ -184,7 +206,7 @@ def test_what_the_background_raises_ends_the_run() -> None:
     def explode(names: list[str]) -> None:
         raise ZeroDivisionError
 
-    stations.before_finish = explode
+    stations.before_delivery = explode
     with pytest.raises(ZeroDivisionError):
         run_pipeline(stations, stations.jobs, 2, ignore)
 
