@@ -31,8 +31,8 @@ from sqlitekeeper.events import Listener
 from sqlitekeeper.workers import crew, in_order
 
 BATCH_BYTES = 64 * 2**20
-# Each holds a lock file open; with two batches that stays far below the usual 1,024.
-BATCH_DATABASES = 250
+# Each holds a lock file open; with three batches under way that stays far below the usual 1,024.
+BATCH_DATABASES = 150
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.workers import crew, one_at_a_time
@@ -75,6 +76,8 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     """
     began = time.monotonic()
     listen = one_at_a_time(listen)
+    # The staging folder may be the same.
+    prepare_state_folder(options.state)
     for litter in remove_litter(options.staging):
         listen(Note("", f"removed {litter}, left by a run that was killed"))
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())

@@ -74,6 +74,15 @@ def outcomes(run: Outcome) -> list[str]:
 # The snapshot and its manifest
 
 
+def test_staging_may_be_the_state_folder(
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path, tmp_path: Path
+) -> None:
+    """Also in the first run, which makes it."""
+    backup_config(app, to=to, staging=tmp_path / "state")
+
+    assert keeper("backup").status == 0
+
+
 def test_snapshot_at_the_destination_is_a_plain_database(
     keeper: Keeper, make_database: MakeDatabase, tmp_path: Path, any_rclone: Path
 ) -> None:
