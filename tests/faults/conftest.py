@@ -73,11 +73,11 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def scene(
     tmp_path: Path, temporary: Path, staging: Path, backup_config: BackupConfig, keeper: Keeper
 ) -> Scene:
-    """A ledger of 2 MB with one snapshot at a local destination, and a keeper.toml for both."""
+    """A ledger of 1 MB with one snapshot at a local destination, and a keeper.toml for both."""
     folder = tmp_path / "data"
     folder.mkdir()
     path = folder / "app.sqlite3"
-    make_ledger(path, bytes_of_ballast=2_000_000)
+    make_ledger(path, bytes_of_ballast=1_000_000)
     to = tmp_path / "dest"
     backup_config(path, to=to, keep_last=2, keep_daily=0, keep_weekly=0, keep_monthly=0)
     assert keeper("backup").status == 0

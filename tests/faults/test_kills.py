@@ -1,7 +1,8 @@
 """SIGKILL at any moment of any command: nothing is lost, and the next run clears up and succeeds.
 
-KEEPER_TEST_KILLS says how often each command is killed (default 20). A writer
-commits entries all the while, and what it was told is committed must be there.
+KEEPER_TEST_KILLS says how often each command is killed (default 20);
+what has two tests shares them. A writer commits entries all the while, and what
+it was told is committed must be there.
 """
 
 from itertools import count
@@ -159,16 +160,18 @@ def test_backup(
 
 
 def test_prune(
-    killing: Killing, keeper: Keeper, path: Path, tmp_path: Path, backup_config: BackupConfig
+    killing: Killing, keeper: Keeper, tmp_path: Path, staging: Path, backup_config: BackupConfig
 ) -> None:
     """A snapshot is there with its manifest, or its manifest goes first."""
+    path = tmp_path / "data" / "app.sqlite3"
+    make_ledger(path, bytes_of_ballast=100_000)
     rules = dict.fromkeys(["keep_daily", "keep_weekly", "keep_monthly", "keep_yearly"], 0)
     backup_config(path, to=tmp_path / "dest", **rules | {"keep_last": 2})
     assert keeper("backup").status == 0
     kept = {newest(tmp_path / "dest").name}
 
     def command() -> list[object]:
-        age(tmp_path / "dest", range(1, 12))
+        age(tmp_path / "dest", range(1, 9))
         return ["prune"]
 
     for moment in killing.moments(command):
@@ -204,7 +207,7 @@ def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -
         (commit_and_die if in_wal else commit)(path)
         return arguments
 
-    for moment in killing.moments(command):
+    for moment in killing.moments(command, kills_asked() // 2):
         killing.kill(moment, command())
         assert entries(path) in (0, 1)
         assert problems_of(path) == []
@@ -225,7 +228,7 @@ def test_undo(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> N
     commit_and_die(path)
     assert keeper("restore", path, "--from", "dest", "--replace").status == 0
     arguments: list[object] = ["restore", path, "--undo"]
-    for moment in killing.moments(lambda: arguments):
+    for moment in killing.moments(lambda: arguments, kills_asked() // 2):
         killing.kill(moment, arguments)
         in_place = entries(path)
         assert problems_of(path) == []

@@ -12,7 +12,7 @@ from tests.conftest import REPOSITORY, OtherUser, Outcome
 from tests.faults.conftest import StartWriter
 from tests.faults.ledger import make_ledger, make_slack, problems_of
 
-ROUNDS = 4
+ROUNDS = 2
 
 
 def side_by_side(folder: Path, *arguments: object) -> list[Outcome]:
