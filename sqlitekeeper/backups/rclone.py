@@ -51,15 +51,27 @@ def ends_with_slash(to: str) -> str:
     return to if to.endswith(("/", ":")) else to + "/"
 
 
-def _remove_parts(folder: Path, to: Path, paths: Iterable[str]) -> None:
+def _looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """What files of a local destination look like from outside; those that are there."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            facts = (to / path).stat()
+            found[path] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
+    return found
+
+
+def _remove_parts(
+    folder: Path, to: Path, before: dict[str, tuple[int, ...]], paths: Iterable[str]
+) -> None:
     """Remove what rclone has left of files that did not fit on the disk of a local destination.
 
     Before 1.63 it wrote them under their own names, and left an empty one
-    where the disk was full (measured: 1.60).
+    where the disk was full (measured: 1.60). What it has not touched stays.
     """
-    for path in paths:
+    for path, now in _looks(to, paths).items():
         with suppress(OSError):
-            if (to / path).stat().st_size != (folder / path).stat().st_size:
+            if now != before.get(path) and now[1] != (folder / path).stat().st_size:
                 (to / path).unlink()
 
 
@@ -165,9 +177,11 @@ class Rclone:
         options = ["--s3-no-check-bucket"] if bucket_exists else []
         arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
         wanted = frozenset(paths)
+        is_local = to.startswith("/")
+        before = _looks(Path(to), wanted) if is_local else {}
         report = self._work("copy", wanted, arguments, to, "Copied", progress)
-        if report.error and to.startswith("/"):
-            _remove_parts(folder, Path(to), wanted - report.done)
+        if report.error and is_local:
+            _remove_parts(folder, Path(to), before, wanted - report.done)
         return report
 
     def fetch(

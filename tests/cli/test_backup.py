@@ -353,7 +353,9 @@ def test_secret_among_the_arguments_is_never_shown(
     keeper: Keeper, three: list[Path], backup_config: BackupConfig, to: Path, options: list[str]
 ) -> None:
     """rclone gets it; the log and the result do not."""
-    backup_config(three[0], to=to, rclone_args=["--b2-key=hunter2", "--b2-account", "AK"])
+    backup_config(
+        three[0], to=to, rclone_args=["--password-command=echo hunter2", "--b2-account", "AK"]
+    )
 
     run = keeper("backup", *options)
 

@@ -184,7 +184,7 @@ def test_show_conceals_secrets_of_commands(
 ) -> None:
     """Of rclone's arguments, and of commands that call somebody."""
     (tmp_path / "keeper.toml").write_text(
-        '[backup]\nrclone_args = ["--b2-key", "hunter2", "--bwlimit", "8M"]\n'
+        '[backup]\nrclone_args = ["--password-command", "echo hunter2", "--bwlimit", "8M"]\n'
         '[notify]\non_failure = ["curl", "-d@-", "https://hooks.example/T0/hunter2"]\n'
         'on_success = ["call", "--token=hunter2"]\n'
     )

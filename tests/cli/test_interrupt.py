@@ -128,7 +128,8 @@ def test_no_further_database_is_begun(
     first = make_database("first.sqlite3", rows=6000, deleted=5990)
     second = make_database("second.sqlite3", deleted=100)
     free = pragma(second, "freelist_count")
-    running = start_keeper("vacuum", first, second, "--all", "--max-lock-ms", 1, "--verbose")
+    options = ["--all", "--max-lock-ms", 1, "--jobs", 1, "--verbose"]
+    running = start_keeper("vacuum", first, second, *options)
     assert running.process.stderr is not None
     assert "freed" in running.process.stderr.readline()
 

@@ -26,7 +26,7 @@ def test_new_wal_is_never_mixed_with_the_old_file(
     path = tmp_path / "app.sqlite3"
     make_ledger(path, bytes_of_ballast=200_000)
     tracing = f"strace -D -f -qq -o /dev/null -P {path}-wal -e trace=openat -e".split()
-    tracing.append("inject=openat:delay_enter=1500000:when=1")
+    tracing.append("inject=openat:delay_enter=3000000:when=1")
     to = ["--to", "dest"] if command == "backup" else []
     process = subprocess.Popen(
         [*tracing, sys.executable, "-m", "sqlitekeeper", command, path, *to],

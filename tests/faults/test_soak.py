@@ -28,7 +28,7 @@ SECONDS = float(os.environ.get("KEEPER_TEST_SOAK_SECONDS", "45"))
 BOUND_SECONDS = 100
 # Of a database that is deleted, replaced or locked at that moment: what a run may fail with.
 REASONS = re.compile(
-    r"no such file|database is locked|another keeper run holds the lock|was replaced"
+    r"(?i)no such file|database is locked|another keeper run holds the lock|was replaced"
 )
 
 
