@@ -5,11 +5,11 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlitekeeper.backups.local_parts import looks, remove_parts
 from sqlitekeeper.backups.rclone_log import (
     MAY_PASS,
     Log,
@@ -49,30 +49,6 @@ class RemoteObject:
 def ends_with_slash(to: str) -> str:
     """A destination's root as a folder; rclone then does not ask whether it is a file."""
     return to if to.endswith(("/", ":")) else to + "/"
-
-
-def _looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """What files of a local destination look like from outside; those that are there."""
-    found = {}
-    for path in paths:
-        with suppress(OSError):
-            facts = (to / path).stat()
-            found[path] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    return found
-
-
-def _remove_parts(
-    folder: Path, to: Path, before: dict[str, tuple[int, ...]], paths: Iterable[str]
-) -> None:
-    """Remove what rclone has left of files that did not fit on the disk of a local destination.
-
-    Before 1.63 it wrote them under their own names, and left an empty one
-    where the disk was full (measured: 1.60). What it has not touched stays.
-    """
-    for path, now in _looks(to, paths).items():
-        with suppress(OSError):
-            if now != before.get(path) and now[1] != (folder / path).stat().st_size:
-                (to / path).unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +154,10 @@ class Rclone:
         arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
         wanted = frozenset(paths)
         is_local = to.startswith("/")
-        before = _looks(Path(to), wanted) if is_local else {}
+        before = looks(Path(to), wanted) if is_local else {}
         report = self._work("copy", wanted, arguments, to, "Copied", progress)
         if report.error and is_local:
-            _remove_parts(folder, Path(to), before, wanted - report.done)
+            remove_parts(folder, Path(to), before, wanted - report.done)
         return report
 
     def fetch(
