@@ -7,7 +7,7 @@ from pathlib import Path
 
 def looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """What files of a local destination look like from outside; those that are there."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for path in paths:
         with suppress(OSError):
             facts = (to / path).stat()
