@@ -59,11 +59,9 @@ class _Watch:
     descriptors: int = 0
     staged: int = 0
     rclones: set[int] = field(default_factory=set)
-    _known: set[int] = field(default_factory=set)
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> "_Watch":
-        self._known = {self.root}
         self._thread = threading.Thread(target=self._go, daemon=True)
         self._thread.start()
         return self
@@ -81,18 +79,16 @@ class _Watch:
 
     def _look(self) -> None:
         anonymous = resident = rclone = 0
-        pids = set()
         for pid, status in _tree(self.root):
-            pids.add(pid)
             if status.get("Name") == "rclone":
                 self.rclones.add(pid)
                 rclone += _bytes(status, "VmRSS")
-            elif pid in self._known:
-                anonymous += _bytes(status, "RssAnon")
+            else:
+                # Of the largest, not of all: for its first moment a new process
+                # shows the memory of the one that started it once more.
+                anonymous = max(anonymous, _bytes(status, "RssAnon"))
                 # The kernel keeps this peak itself, so nothing is missed between two looks.
-                resident += _bytes(status, "VmHWM")
-        # For its first moment a new process shows the memory of the one that started it.
-        self._known = pids
+                resident = max(resident, _bytes(status, "VmHWM"))
         self.anonymous = max(self.anonymous, anonymous)
         self.resident = max(self.resident, resident)
         self.rclone_resident = max(self.rclone_resident, rclone)

@@ -22,7 +22,7 @@ confirms it; script: sqlite3 VACUUM INTO and rclone sync, unchecked; cp: cp and 
 keeper's ratio: its wall time to that of the row, of medians (least to most of single rounds); \
 JSON has that of CPU seconds too, which depends less on what else the machine does
 the S3 server runs on the same cores; its time is not among the CPU seconds
-resident: ru_maxrss of the program without rclone, mapped files included; anonymous: what the \
+resident: ru_maxrss of the largest process but rclone, mapped files included; anonymous: what the \
 kernel cannot take back; both, and the bytes in staging, are the most that was seen every 10 ms
 the databases are in the page cache, as on a server that uses them
 """
