@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper.backups.loss import HOLD
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import manifest_object, mark_object, parse_object
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
@@ -49,9 +50,10 @@ class Destination:
         if found is None or found.bytes != shipment.manifest["snapshot"]["bytes"]:
             return True
         manifest = (self.listing or {}).get(manifest_object(found.path))
-        # The record is latest.json's text: the manifest, and when it was last confirmed.
-        text = {key: shipment.manifest[key] for key in shipment.manifest if key != "confirmed_at"}
-        if manifest is None or manifest.bytes != len(encode(text)):
+        # The record is latest.json's text: the manifest, and when it was last confirmed. A
+        # hold that was lifted since, or told since, is in one of the two only.
+        text = {k: v for k, v in shipment.manifest.items() if k not in ("confirmed_at", HOLD)}
+        if manifest is None or manifest.bytes < len(encode(text)):
             return True
         return self.has(mark_object(found.path, "failed"))
 

@@ -151,9 +151,12 @@ class Rclone:
         """
         # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
         options = ["--s3-no-check-bucket"] if bucket_exists else []
+        is_local = to.startswith("/")
+        if is_local:
+            # It would read both files once more to compare their MD5; keeper compares sha256.
+            options.append("--ignore-checksum")
         arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
         wanted = frozenset(paths)
-        is_local = to.startswith("/")
         before = looks(Path(to), wanted) if is_local else {}
         report = self._work("copy", wanted, arguments, to, "Copied", progress)
         if report.error and is_local:

@@ -71,6 +71,9 @@ def environment(timeout_seconds: float) -> dict[str, str]:
         "RCLONE_TIMEOUT": f"{timeout_seconds * 1.2 + 10:.3f}s",
         # Files that failed are tried again by keeper itself, without the others.
         "RCLONE_RETRIES": "1",
+        # By default ten, with longer and longer pauses: four minutes until it is said that
+        # nobody listens at a port. Keeper tries again by itself.
+        "RCLONE_LOW_LEVEL_RETRIES": "3",
     }
     # Nobody is there to be asked.
     return defaults | theirs | {"RCLONE_ASK_PASSWORD": "false"}

@@ -10,7 +10,7 @@ snapshot to its record.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,6 +32,7 @@ from sqlitekeeper.backups.retention import Policy
 from sqlitekeeper.backups.shipping import Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Taken
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
+from sqlitekeeper.backups.vanished import vanished
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.errors import KeeperError, as_keeper_error
@@ -49,6 +50,8 @@ class BackupOptions:
     Without a `policy` nothing is ever deleted. `jobs` is how many small databases
     are read at once. `loss_alarm` is the share of its
     rows that a table may lose, but not in the databases of `accept_loss`.
+    `configured` are the names of all databases that there are, so that one that
+    has vanished is told; None tells of none.
     """
 
     to: tuple[str, ...]
@@ -65,6 +68,7 @@ class BackupOptions:
     loss_alarm: float = 0.5
     accept_loss: frozenset[str] = frozenset()
     jobs: int = os.cpu_count() or 1
+    configured: frozenset[str] | None = None
 
 
 def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = ignore) -> BackupRun:
@@ -83,6 +87,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())
     destinations = _look_at(options, listen)
     shipments, seen = _remembered(options.state, jobs, listen)
+    _tell_vanished(shipments, options, listen)
     names = [job.name for job in jobs]
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
     with staging_folder(options.staging) as folder, crew(1) as prover:
@@ -122,6 +127,15 @@ def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...
     for error in refuse_silence(destinations):
         listen(Note("", error.full_text, Level.WARNING))
     return destinations
+
+
+def _tell_vanished(
+    shipments: Mapping[tuple[str, str], Shipment], options: BackupOptions, listen: Listener
+) -> None:
+    if options.configured is not None:
+        gone = vanished(shipments, options.to, options.configured, options.clock())
+        for name, text in gone.items():
+            listen(Note(name, text, Level.WARNING))
 
 
 def _remembered(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlitekeeper.backups.checking import sha256_of
 from sqlitekeeper.backups.destination import Destination, sync_to_disk
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import latest_object, manifest_object
@@ -98,7 +99,7 @@ class Shipper:
         errors = {
             parcel.database: problem
             for parcel in uploaded
-            if (problem := _size_problem(parcel, held))
+            if (problem := _size_problem(parcel, held) or _content_problem(parcel, destination))
         }
         arrived = {p.object: p.database for p in uploaded if p.database not in errors}
         return errors | _flush(destination, arrived)
@@ -163,6 +164,15 @@ def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
         return f"rclone reported no error, but {parcel.object} is not at the destination"
     if found.bytes != parcel.bytes:
         return f"{parcel.object} has {found.bytes} bytes at the destination, not {parcel.bytes}"
+    return None
+
+
+def _content_problem(parcel: Parcel, destination: Destination) -> str | None:
+    """Read a local copy back. Elsewhere rclone has compared hashes, where there are any."""
+    if destination.folder is None:
+        return None
+    if sha256_of(destination.folder / parcel.object) != parcel.manifest["snapshot"]["sha256"]:
+        return f"{parcel.object} at the destination has another content than the snapshot"
     return None
 
 

@@ -125,6 +125,7 @@ def command(
             loss_alarm=config.backup.loss_alarm,
             accept_loss=frozenset(accept_loss),
             jobs=jobs,
+            configured=None if names else frozenset(one.name for one in config.databases),
         )
         run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
     paths = (r.path for r in run.databases if r.outcome in ("shipped", "unchanged"))

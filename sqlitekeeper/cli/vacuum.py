@@ -91,7 +91,7 @@ def command(
         keep_free_pages=_first(keep_free_pages, settings.keep_free_pages),
         optimize=optimize or settings.optimize,
         budget_seconds=budget,
-        checkpoint=not no_checkpoint,
+        checkpoint=settings.checkpoint and not no_checkpoint,
         dry_run=dry_run,
     )
 

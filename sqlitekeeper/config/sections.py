@@ -22,6 +22,7 @@ _VACUUM: values.Keys = {
     "max_lock_ms": values.count(1),
     "keep_free_pages": values.count(0),
     "optimize": values.flag,
+    "checkpoint": values.flag,
 }
 
 _BACKUP: values.Keys = {

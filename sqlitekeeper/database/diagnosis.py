@@ -27,13 +27,9 @@ from sqlitekeeper.database.files import (
 from sqlitekeeper.database.findings import Finding, Level
 from sqlitekeeper.database.holders import openers, parse_locks, wal_readers
 from sqlitekeeper.database.measure import Measurement, read_measurement
+from sqlitekeeper.database.wal_reset_bug import is_affected, last_writer, version_text
 from sqlitekeeper.errors import BusyError, KeeperError, NotADatabaseError, as_keeper_error
 from sqlitekeeper.wording import size
-
-LAST_WRITER_OFFSET = 96  # https://sqlite.org/fileformat.html, section 1.3
-# https://sqlite.org/wal.html#walresetbug
-BUG_VERSIONS = range(3_007_000, 3_051_003)
-MENDED_BRANCHES = (range(3_050_007, 3_051_000), range(3_044_006, 3_045_000))
 
 LARGE_WAL_BYTES = 16 * 2**20
 PASSING_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 (what lies there is warned of)
@@ -70,7 +66,7 @@ def diagnose_database(name: str, path: Path) -> DatabaseDiagnosis:
     try:
         with sqlite_errors(path), open_database(path, wait_seconds=WAIT_SECONDS) as connection:
             found = read_measurement(connection, path)
-            header = connection.read("main", 0, LAST_WRITER_OFFSET, 4)[1]
+            writer = last_writer(connection)
     except (KeeperError, OSError) as error:
         return DatabaseDiagnosis((*findings, _not_opened(name, as_keeper_error(error))))
     findings += [
@@ -79,7 +75,7 @@ def diagnose_database(name: str, path: Path) -> DatabaseDiagnosis:
         _journal_mode(name, path, found),
         _wal_size(name, path, found),
         judge_wal_place(name, found.journal_mode, network_filesystem(path)),
-        judge_last_writer(name, found.journal_mode, int.from_bytes(header, "big")),
+        judge_last_writer(name, found.journal_mode, writer),
     ]
     return DatabaseDiagnosis(tuple(findings), found)
 
@@ -320,9 +316,8 @@ def judge_last_writer(name: str, journal_mode: str, number: int) -> Finding:
 
     keeper's own writes leave keeper's version there.
     """
-    version = f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
-    affected = number in BUG_VERSIONS and not any(number in branch for branch in MENDED_BRANCHES)
-    if journal_mode != "wal" or not affected:
+    version = version_text(number)
+    if journal_mode != "wal" or not is_affected(number):
         said = f"last written by SQLite {version}" if number else "says not who wrote it"
         return Finding("ok", name, "wal_reset_bug", said)
     return Finding(
@@ -332,5 +327,5 @@ def judge_last_writer(name: str, journal_mode: str, number: int) -> Finding:
         f"last written by SQLite {version}, which has the WAL-reset bug: a checkpoint by another"
         " process, such as keeper vacuum, can make it lose committed transactions",
         "upgrade the SQLite that the application uses to 3.51.3 or newer (3.50.7 and 3.44.6 are"
-        " mended too), then restart it; until then: keeper vacuum --no-checkpoint",
+        " mended too), then restart it; until then: checkpoint = false in [vacuum]",
     )

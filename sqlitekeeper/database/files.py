@@ -63,7 +63,7 @@ def size_of(path: Path) -> int:
 
 
 def read_only_reason(path: Path) -> str | None:
-    """Why `path` must not be written, or None when it may be.
+    """Why `path` must not be written, or None when it may be, or not even be read.
 
     root passes every permission check, so a file without any write bit counts
     as read-only for root too: somebody meant it.
@@ -71,6 +71,9 @@ def read_only_reason(path: Path) -> str | None:
     folder = Path(os.path.realpath(path)).parent
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return "the file system is mounted read-only"
+    if not os.access(path, os.R_OK):
+        # Opening it will say so: whoever runs keeper as the wrong user has to hear of it.
+        return None
     if not path.stat().st_mode & 0o222 or not os.access(path, os.W_OK):
         return "the file is read-only"
     if not os.access(folder, os.W_OK):

@@ -29,6 +29,7 @@ from sqlitekeeper.database.files import (
 )
 from sqlitekeeper.database.holders import wal_readers
 from sqlitekeeper.database.measure import Measurement, read_measurement
+from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.workers import stop_if_asked
@@ -175,6 +176,8 @@ def _run(
     max_lock = options.max_lock_ms / 1000
     locks = _Locks()
     reasons = [_convert_advice(before, path)]
+    if in_wal_mode and options.checkpoint and not litestream:
+        reasons.append(checkpoint_remark(connection))
     # Checkpoints of our own choosing only, outside the timed transactions.
     connection.wal_autocheckpoint(0)
     if litestream or not options.checkpoint:

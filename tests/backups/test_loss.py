@@ -273,6 +273,22 @@ def test_accept_loss_lifts_the_hold_and_prunes(
     assert set(run.json["pruned"]) == whole(old[0 if changed else 1 :])
 
 
+def test_what_was_accepted_is_unchanged_the_next_day(
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
+) -> None:
+    """Its manifest still tells of the hold, latest.json does not; both are whole."""
+    backup_config(app, to=to)
+    has_shipped(to, 1)
+    execute(app, "DELETE FROM t")
+    assert keeper("backup").status == 12
+    assert keeper("backup", "--accept-loss", "app").status == 0
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, run.entry["outcome"]) == (0, "unchanged")
+    assert "not whole" not in run.err
+
+
 def test_accept_loss_in_the_run_of_the_loss(
     keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
 ) -> None:

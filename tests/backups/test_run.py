@@ -1002,3 +1002,38 @@ def test_unsound_snapshot_that_cannot_be_deleted_is_told(
     assert "failed its check and could not be deleted" in run.err
     assert "append only" in run.err
     assert not list(to.rglob("*.json"))
+
+
+# What is gone
+
+
+@pytest.fixture
+def tenants(make_database: MakeDatabase, backup_config: BackupConfig, to: Path) -> list[Path]:
+    """Two databases that a glob finds."""
+    paths = [make_database(f"tenants/{name}.sqlite3", rows=3) for name in "ab"]
+    backup_config({"path": paths[0].parent / "*.sqlite3"}, to=to)
+    return paths
+
+
+def test_database_that_vanished_from_a_glob_is_told(
+    keeper: Keeper, tenants: list[Path], to: Path
+) -> None:
+    """Even when quiet: nobody else would notice."""
+    assert keeper("backup").status == 0
+    tenants[0].unlink()
+
+    run = keeper("backup", "-q")
+
+    assert run.status == 0
+    assert "a: warning: was backed up until 20" in run.err
+    assert f"and {tenants[0]} is gone" in run.err
+
+
+def test_database_that_was_not_asked_for_has_not_vanished(
+    keeper: Keeper, tenants: list[Path]
+) -> None:
+    """A run of one says nothing of the others; nor is one gone that is only moved in the config."""
+    assert keeper("backup").status == 0
+    tenants[0].unlink()
+
+    assert "is gone" not in keeper("backup", "b").err

@@ -1,5 +1,6 @@
 """Shipping a batch, and believing only what the destination then holds."""
 
+import hashlib
 import json
 import stat
 from pathlib import Path
@@ -40,7 +41,8 @@ def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
         file = folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True)
         file.write_bytes(CONTENT)
-    manifest: dict[str, Any] = {"database": name, "snapshot": {"object": key}}
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    manifest: dict[str, Any] = {"database": name, "snapshot": {"object": key, "sha256": sha256}}
     return Parcel(name, key, len(CONTENT), manifest, upload)
 
 
@@ -149,6 +151,19 @@ def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: Wrap
 
     assert errors["app"].endswith(f"has 5 bytes at the destination, not {len(CONTENT)}")
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_copy_with_another_content_is_found_out(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """A local copy of the right size is read back, too."""
+    flipped = "x" * len(CONTENT)
+    wrap_rclone(copy=f'{OF_SNAPSHOTS} "$real" "$@"; printf {flipped} > {to}/{KEY}; exit 0;; esac')
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "another content" in errors["app"]
+    assert not list(to.rglob("*.json"))
 
 
 def test_snapshot_without_a_manifest_is_not_reported_as_shipped(

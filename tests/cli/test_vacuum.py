@@ -452,3 +452,45 @@ def test_signal_ends_all_that_work_at_once(
     wait_until(lambda: all(has_open(running.process.pid, str(path)) for path in paths))
 
     assert running.end(number).status == 130
+
+
+def test_checkpoint_beside_an_affected_sqlite_is_told(
+    keeper: Keeper, make_database: MakeDatabase
+) -> None:
+    """3.40.1 wrote it last: another process's checkpoint may lose its transactions."""
+    path = make_database(rows=10)
+    with path.open("r+b") as file:
+        file.seek(96)
+        file.write((3_040_001).to_bytes(4, "big"))
+
+    told = keeper("vacuum", path, "--json")
+    left = keeper("vacuum", path, "--json", "--no-checkpoint")
+
+    assert "last written by SQLite 3.40.1" in told.entry["reason"]
+    assert left.entry["reason"] is None
+
+
+def test_configuration_may_leave_the_wal_alone(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """checkpoint = false is --no-checkpoint for every run."""
+    path = make_database(rows=10)
+    (tmp_path / "keeper.toml").write_text(
+        f'[[databases]]\npath = "{path}"\n[vacuum]\ncheckpoint = false\n'
+    )
+
+    assert keeper("vacuum", "--json").entry["checkpoint"] is None
+
+
+def test_file_that_cannot_be_read_is_a_failure(
+    make_database: MakeDatabase, other_user: OtherUser
+) -> None:
+    """Whoever runs keeper as the wrong user has to hear of it."""
+    path = other_user.folder / "app.sqlite3"
+    make_database(rows=1).rename(path)
+    os.chown(path, other_user.uid, other_user.gid)
+    path.chmod(0)
+
+    run = other_user.keeper("vacuum", path, "--json")
+
+    assert (run.status, run.entry["outcome"]) == (1, "failed")
