@@ -7,6 +7,8 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -97,11 +99,9 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             lambda: listen(Tick(name, "snapshot", size_of(target), found.live_bytes)),
         )
         _create_private(target)
-        # The target takes this from the connection. A power cut leaves it behind,
-        # to be removed: there is no sense in waiting until it is on the disk.
-        connection.pragma("synchronous", 0)
         try:
-            cause = _vacuum_into(connection, target)
+            with _unsynced(connection):
+                cause = _vacuum_into(connection, target)
             if cause:
                 need = found.pages * found.page_size + SPARE_BYTES
                 if need > free_bytes(target.parent):
@@ -121,6 +121,22 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             target.unlink(missing_ok=True)
             raise
     return source
+
+
+@contextmanager
+def _unsynced(connection: apsw.Connection) -> Iterator[None]:
+    """Have VACUUM INTO not wait for the disk: its target takes this from the connection.
+
+    A power cut leaves the target behind, to be removed. Not so the database: if the
+    application has come and gone meanwhile, closing this connection brings its WAL
+    into the file, and removes it.
+    """
+    before = pragma_int(connection, "synchronous")
+    connection.pragma("synchronous", 0)
+    try:
+        yield
+    finally:
+        connection.pragma("synchronous", before)
 
 
 def _vacuum_into(connection: apsw.Connection, target: Path) -> str | None:

@@ -1,7 +1,11 @@
 """Snapshots of live databases."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -163,3 +167,65 @@ def test_locked_rollback_database_is_busy(
 
     with pytest.raises(BusyError, match="database is locked"):
         take_snapshot(path, tmp_path / "copy")
+
+
+COMES_AND_GOES = """
+import sys, apsw
+connection = apsw.Connection(sys.argv[1])
+connection.execute("INSERT INTO t (body) VALUES ('committed')").fetchall()
+connection.close()
+"""
+
+
+def test_what_an_application_commits_meanwhile_is_flushed(
+    make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Closing the last connection empties the WAL into the file, which must be on the disk then."""
+    path = make_database(rows=5000)
+    came: list[Event] = []
+
+    def come_and_go(event: Event) -> None:
+        if not came:
+            came.append(event)
+            subprocess.run([sys.executable, "-c", COMES_AND_GOES, str(path)], check=True)
+
+    with _witnessed() as seen:
+        take_snapshot(path, tmp_path / "copy", come_and_go)
+
+    assert came
+    assert count_rows(path) == 5001
+    flushed, removed = ("flushed", path.name), ("removed", f"{path.name}-wal")
+    assert removed in seen
+    assert flushed in seen[: seen.index(removed)]
+
+
+@contextmanager
+def _witnessed() -> Iterator[list[tuple[str, str]]]:
+    """What SQLite flushes and removes in this process, in order, by the names of files."""
+    seen: list[tuple[str, str]] = []
+
+    class File(apsw.VFSFile):
+        def __init__(self, name: Any, flags: list[int]) -> None:
+            self.name = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
+            super().__init__("unix", name, flags)
+
+        def xSync(self, flags: int) -> None:  # noqa: N802
+            seen.append(("flushed", Path(self.name).name))
+            super().xSync(flags)
+
+    class Witness(apsw.VFS):
+        def __init__(self) -> None:
+            super().__init__("witness", "unix", makedefault=True)
+
+        def xOpen(self, name: Any, flags: list[int]) -> File:  # noqa: N802
+            return File(name, flags)
+
+        def xDelete(self, name: str, sync_folder: bool) -> None:  # noqa: N802
+            seen.append(("removed", Path(name).name))
+            super().xDelete(name, sync_folder)
+
+    witness = Witness()
+    try:
+        yield seen
+    finally:
+        witness.unregister()
