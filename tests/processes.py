@@ -4,8 +4,10 @@ Run as `python -m tests.processes ROLE DATABASE`; each says "ready" when it is,
 and ends when its standard input is closed.
 """
 
+import os
 import sys
 import threading
+from typing import Any
 
 import apsw
 
@@ -61,5 +63,40 @@ def idle(path: str) -> None:
     sys.stdin.read()
 
 
+def commit_slowly(path: str) -> None:
+    """Insert two rows, the second on a disk that flushes its WAL when the input ends."""
+    slow = threading.Event()
+
+    class File(apsw.VFSFile):
+        def __init__(self, name: Any, flags: list[int]) -> None:
+            plain = name.filename() if isinstance(name, apsw.URIFilename) else str(name)
+            self.is_wal = plain.endswith("-wal")
+            super().__init__("unix", name, flags)
+
+        def xSync(self, flags: int) -> None:  # noqa: N802
+            if self.is_wal and slow.is_set():
+                print("ready", flush=True)
+                sys.stdin.read()
+            super().xSync(flags)
+
+    class SlowDisk(apsw.VFS):
+        def __init__(self) -> None:
+            super().__init__("slow disk", "unix")
+
+        def xOpen(self, name: Any, flags: list[int]) -> File:  # noqa: N802
+            return File(name, flags)
+
+    disk = SlowDisk()  # registered for as long as it is referred to
+    connection = apsw.Connection(path, vfs="slow disk")
+    connection.pragma("synchronous", "full")
+    for body in ("first", "last"):
+        connection.execute("INSERT INTO t (body) VALUES (?)", (body,)).fetchall()
+        slow.set()
+    del disk
+    os._exit(0)  # not closing it, which would write to it once more
+
+
+ROLES = {"write": write, "read": read, "lock": lock, "idle": idle, "commit_slowly": commit_slowly}
+
 if __name__ == "__main__":
-    {"write": write, "read": read, "lock": lock, "idle": idle}[sys.argv[1]](sys.argv[2])
+    ROLES[sys.argv[1]](sys.argv[2])

@@ -52,12 +52,14 @@ def build_manifest(
     versions: Versions,
 ) -> dict[str, Any]:
     """The manifest of a snapshot, ready for JSON; the keys are the design's."""
+    facts = asdict(source)
+    del facts["settled"]  # of that moment only
     return {
         "format": FORMAT,
         "database": database,
         "host": host,
         "taken_at": timestamp(taken_at),
-        "source": asdict(source) | {"path": str(source.path)},
+        "source": facts | {"path": str(source.path)},
         "snapshot": {
             "object": snapshot_object,
             "bytes": checked.bytes,

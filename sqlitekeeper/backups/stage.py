@@ -61,7 +61,7 @@ class Taken:
     @property
     def seen(self) -> Seen | None:
         """What to remember of the file, where there is something new to remember."""
-        if self.source is None or self.fingerprint is None:
+        if self.source is None or self.fingerprint is None or not self.source.settled:
             return None
         return Seen(self.path, self.fingerprint, self.sha256)
 

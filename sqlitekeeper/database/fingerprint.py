@@ -9,10 +9,14 @@ import os
 import stat
 from pathlib import Path
 
-from sqlitekeeper.database.files import NETWORK_FILESYSTEMS, filesystem, sidecar
+import apsw
+
+from sqlitekeeper.database.files import NETWORK_FILESYSTEMS, filesystem, sidecar, size_of
 
 # The coarsest time stamps of a local file system are FAT's, two seconds apart.
 RACY_NS = 2 * 10**9
+WAL_HEADER_BYTES = 32
+FRAME_HEADER_BYTES = 24
 
 
 def fingerprint(path: Path, now_ns: int) -> str | None:
@@ -43,6 +47,29 @@ def fingerprint(path: Path, now_ns: int) -> str | None:
         f"{one.st_dev}:{one.st_ino}:{one.st_size}:{one.st_mtime_ns}:{one.st_ctime_ns}"
         for one in facts
     )
+
+
+def is_settled(connection: apsw.Connection, path: Path) -> bool:
+    """Whether all that is written in a database's WAL is committed, as a reader sees it now.
+
+    A commit writes to the WAL, waits for the disk, and only then tells readers,
+    through memory: while it waits, which takes seconds on a busy disk, stat()
+    has its last word already. To be asked after the fingerprint was taken, and
+    before the content is read.
+    """
+    if not size_of(sidecar(path, "-wal")):
+        return True
+    try:
+        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        # https://sqlite.org/fileformat.html#the_wal_file_format: each frame of the
+        # transactions that count has the salts of the header.
+        _, header = connection.read("main", 1, 0, WAL_HEADER_BYTES)
+        frame_bytes = FRAME_HEADER_BYTES + int.from_bytes(header[8:12], "big")
+        after = WAL_HEADER_BYTES + frames * frame_bytes
+        is_whole, frame = connection.read("main", 1, after, FRAME_HEADER_BYTES)
+    except apsw.Error:
+        return False
+    return frames >= 0 and not (is_whole and frame[8:16] == header[16:24])
 
 
 def _tells_the_truth(name: str | None) -> bool:

@@ -25,6 +25,7 @@ from sqlitekeeper.database.connection import (
     sqlite_errors,
 )
 from sqlitekeeper.database.files import free_bytes, size_of
+from sqlitekeeper.database.fingerprint import is_settled
 from sqlitekeeper.database.measure import read_measurement
 from sqlitekeeper.database.page_copy import copy_pages
 from sqlitekeeper.errors import KeeperError, NoRoomError
@@ -41,7 +42,9 @@ class Source:
     """The database that a snapshot was taken of, as it was then. Sizes in bytes.
 
     `mode` holds the file's permission bits, for a restore that finds no file to ask;
-    `method` says how it was copied.
+    `method` says how it was copied. `settled` is False where the WAL held a
+    transaction that was written but not committed yet: it may become so without
+    another write.
     """
 
     path: Path
@@ -56,6 +59,7 @@ class Source:
     application_id: int
     mode: int
     method: Literal["vacuum", "pages"] = "vacuum"
+    settled: bool = True
 
 
 def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str = "") -> Source:
@@ -93,6 +97,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             user_version=pragma_int(connection, "user_version"),
             application_id=pragma_int(connection, "application_id"),
             mode=stat.S_IMODE(path.stat().st_mode),
+            settled=is_settled(connection, path),
         )
         report_progress(
             connection,

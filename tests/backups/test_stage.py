@@ -1,6 +1,7 @@
 """From a live database to a proven snapshot in the staging folder."""
 
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from sqlitekeeper.backups.manifest import Versions, encode
 from sqlitekeeper.backups.naming import manifest_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.backups.stage import Stage, Staged
+from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.database.snapshot import take_snapshot
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
 from sqlitekeeper.events import Event, Level, Listener, Note, ignore
@@ -25,7 +27,7 @@ from tests.backups.damage import (
     make_index_disagree,
     make_orphan,
 )
-from tests.conftest import Companion, MakeDatabase, count_rows, pragma
+from tests.conftest import Companion, MakeDatabase, count_rows, pragma, wait_until
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 KEY = "app/app-20261123T030000Z.sqlite3"
@@ -460,3 +462,40 @@ def test_each_destination_is_judged_by_itself(stage: Stage, make_database: MakeD
         "lab:y": True,
     }
     assert snapshot_file(both, staged).exists()
+
+
+# What is remembered of the file
+
+
+def test_commit_that_waits_for_the_disk_is_looked_for_again(
+    stage: Stage, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """It is in the WAL, and nobody can read it; once it counts, the file looks just the same."""
+    path = make_database(rows=20)
+    app = beside("commit_slowly", path)
+    wait_until(lambda: fingerprint(path, time.time_ns()) is not None)
+
+    taken = stage.take("app", path)
+    before = path.with_name(f"{path.name}-wal").stat()
+    app.end()
+
+    assert count_rows(stage.file_of(taken)) == 21
+    assert count_rows(path) == 22
+    after = path.with_name(f"{path.name}-wal").stat()
+    assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    assert taken.seen is None
+
+
+def test_file_is_remembered_where_its_wal_is_committed(
+    stage: Stage, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """An application that has its database open, with a WAL, is the usual case."""
+    path = make_database(rows=20)
+    beside("commit_slowly", path).end()
+    wal = path.with_name(f"{path.name}-wal")
+    assert wal.stat().st_size
+    wait_until(lambda: fingerprint(path, time.time_ns()) is not None)
+
+    taken = stage.take("app", path)
+
+    assert (count_rows(stage.file_of(taken)), taken.seen is None) == (22, False)
