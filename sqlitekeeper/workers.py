@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-# Of the crew that the current thread works in, and of those that it works for.
+# Of the crew that the current thread works in, and of all that wait for what it does.
 _endings: ContextVar[tuple[threading.Event, ...]] = ContextVar("_endings", default=())
 
 
@@ -40,9 +40,12 @@ class Crew:
         self._endings = endings
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have a thread do some work; its result, or what it raised, is the future's."""
+        """Have a thread do some work; its result, or what it raised, is the future's.
+
+        It ends with this crew, and with the one that whoever asks for it is of.
+        """
         context = copy_context()
-        context.run(_endings.set, self._endings)
+        context.run(_endings.set, (*_endings.get(), *self._endings))
         return self._pool.submit(context.run, work, *arguments)
 
 

@@ -120,6 +120,32 @@ def test_crew_within_a_crew_hears_the_outer_ending() -> None:
     assert isinstance(futures[0].exception(), RunInterruptedError)
 
 
+def test_work_for_another_crew_ends_with_that_crew() -> None:
+    """One prover checks for the whole run: what nobody waits for any more is not worth a minute."""
+    inside, give_up = threading.Event(), threading.Event()
+
+    def check() -> None:
+        inside.set()
+        while not give_up.is_set():
+            stop_if_asked()
+            time.sleep(0.001)
+
+    def interrupted() -> None:
+        with crew(1) as workers:
+            futures.append(workers.submit(lambda: prover.submit(check).result()))
+            assert inside.wait(30)
+            raise KeyboardInterrupt
+
+    futures: list[Future[None]] = []
+    patience = threading.Timer(5, give_up.set)
+    patience.start()
+    with crew(1) as prover, pytest.raises(KeyboardInterrupt):
+        interrupted()
+    patience.cancel()
+
+    assert isinstance(futures[0].exception(), RunInterruptedError)
+
+
 def test_outside_of_a_crew_nobody_asks() -> None:
     """The main thread hears signals itself."""
     stop_if_asked()
