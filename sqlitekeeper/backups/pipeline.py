@@ -143,9 +143,16 @@ def _take(
             return as_keeper_error(error)
 
     work.prepare([claim.job for claim in claims])
+    results = in_order(claims, attempt, jobs, listen)
+    crowded = [n for n, result in enumerate(results) if isinstance(result, NoRoomError)]
+    if len(crowded) > 1 and not may_wait and not any(isinstance(r, Taken) for r in results):
+        # Read at once, they may have taken the room from one another.
+        again = in_order([claims[n] for n in crowded], attempt, 1, listen)
+        for n, result in zip(crowded, again, strict=True):
+            results[n] = result
     batch: list[tuple[Claim, Taken]] = []
     rest: list[tuple[Claim, KeeperError]] = []
-    for claim, result in zip(claims, in_order(claims, attempt, jobs, listen), strict=True):
+    for claim, result in zip(claims, results, strict=True):
         if isinstance(result, KeeperError):
             rest.append((claim, result))
         else:

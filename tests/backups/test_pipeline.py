@@ -239,3 +239,22 @@ def test_staging_folder_never_holds_more_than_two_batches(
 
     assert [one.outcome for one in result.databases] == ["shipped"] * 5
     assert 1 <= most <= 2
+
+
+def test_databases_that_take_the_room_from_one_another_are_taken_one_by_one() -> None:
+    """Two that fit one after the other can both run out of room when they are read at once."""
+    stations, both = Stations(a=SMALL, b=SMALL), threading.Barrier(2)
+    stations.room, tried = SMALL, set[str]()
+    take = stations.take
+
+    def crowd(job: Job, listen: Listener) -> Taken:
+        if job.name not in tried:
+            tried.add(job.name)
+            both.wait(30)
+            raise NoRoomError("no room")
+        return take(job, listen)
+
+    stations.take = crowd  # type: ignore[method-assign]
+    run_pipeline(stations, stations.jobs, 2, ignore)
+
+    assert (stations.log, stations.failures) == (["a", "b"], {})
