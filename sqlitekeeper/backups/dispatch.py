@@ -6,7 +6,7 @@ it is an object without a manifest, which nobody takes for a snapshot.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -25,12 +25,28 @@ Errors = dict[tuple[str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A batch that was uploaded, and what its check has found, in the same order."""
+    """A batch that was uploaded, and what its check has found, in the same order.
+
+    Only at the `last` destination it still has to be announced.
+    """
 
     batch: list[Taken]
     proven: list[Staged | KeeperError]
     errors: Errors
+    confirmed_at: str
+    last: Destination
     seconds: float
+
+    @property
+    def staged(self) -> list[Staged]:
+        """What passed its check."""
+        return [one for one in self.proven if isinstance(one, Staged)]
+
+    @property
+    def unsound(self) -> list[Taken]:
+        """What failed it."""
+        pairs = zip(self.batch, self.proven, strict=True)
+        return [taken for taken, one in pairs if isinstance(one, KeeperError)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +86,35 @@ class Dispatch:
     prover: Crew
 
     def deliver(self, batch: list[Taken]) -> Delivered:
-        """Upload and prove a batch at the same time; nothing of it stays in the staging folder."""
+        """Upload a batch while it is proven, and finish it at all destinations but the last.
+
+        Nothing of it stays in the staging folder.
+        """
         errors: Errors = {}
         proving = self.prover.submit(self._prove, batch)
         began = time.monotonic()
-        for destination in self.stage.destinations:
-            for name, text in self._upload(destination, batch).items():
-                errors[destination.to, name] = text
-        seconds = time.monotonic() - began
-        delivered = Delivered(batch, proving.result(), errors, seconds)
+        destination, *others = self.stage.destinations
+        self._upload(destination, batch, errors)
+        uploaded = time.monotonic()
+        proven = proving.result()
+        waited = time.monotonic() - uploaded
+        delivered = Delivered(batch, proven, errors, timestamp(self.clock()), destination, 0.0)
+        for other in others:
+            # Finished first: the next may be slow, or hang, or be what the run ends with.
+            self._complete(delivered, errors)
+            delivered = replace(delivered, last=other)
+            self._upload(other, [one.taken for one in delivered.staged], errors)
+            for taken in delivered.unsound:
+                errors[other.to, taken.name] = "failed its check, so it was not uploaded"
         for taken in batch:
             self.stage.file_of(taken).unlink(missing_ok=True)
-        return delivered
+        return replace(delivered, seconds=time.monotonic() - began - waited)
 
     def announce(self, delivered: Delivered) -> list[Finished]:
-        """Confirm what was delivered, write its manifests, and take back what is not sound."""
+        """Finish a batch at the last of its destinations; what has come of it."""
         began = time.monotonic()
-        errors = dict(delivered.errors)
-        confirmed_at = timestamp(self.clock())
-        staged = [one for one in delivered.proven if isinstance(one, Staged)]
-        for destination in self.stage.destinations:
-            self._withdraw(destination, delivered)
-            for name, text in self._announce(destination, staged, confirmed_at, errors).items():
-                errors[destination.to, name] = text
+        errors, confirmed_at = dict(delivered.errors), delivered.confirmed_at
+        self._complete(delivered, errors)
         seconds = delivered.seconds + time.monotonic() - began
         finished = []
         for taken, one in zip(delivered.batch, delivered.proven, strict=True):
@@ -118,39 +140,41 @@ class Dispatch:
                 proven.append(as_keeper_error(error))
         return proven
 
-    def _upload(self, destination: Destination, batch: list[Taken]) -> dict[str, str]:
+    def _upload(self, destination: Destination, batch: list[Taken], errors: Errors) -> None:
         if destination.error:
             # Why is told once, at the start of the run.
             text = f"{destination.to} could not be listed, so nothing was shipped there"
-            return dict.fromkeys((t.name for t in batch), text)
+            errors |= {(destination.to, taken.name): text for taken in batch}
+            return
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
-        return self.shipper.upload(
+        problems = self.shipper.upload(
             destination, uploads, lambda done: self.listen(Tick("", "upload", done, total))
         )
+        errors |= {(destination.to, name): text for name, text in problems.items()}
 
-    def _withdraw(self, destination: Destination, delivered: Delivered) -> None:
+    def _complete(self, delivered: Delivered, errors: Errors) -> None:
+        """Confirm what was uploaded, write its manifests, and take back what is not sound."""
+        destination = delivered.last
+        self._withdraw(destination, delivered.unsound, errors)
+        parcels = [
+            one.parcels[destination.to]
+            for one in delivered.staged
+            if (destination.to, one.taken.name) not in errors
+        ]
+        problems = self.shipper.announce(destination, parcels, delivered.confirmed_at)
+        errors |= {(destination.to, name): text for name, text in problems.items()}
+
+    def _withdraw(self, destination: Destination, batch: list[Taken], errors: Errors) -> None:
         unsound = [
             taken.object
-            for taken, one in zip(delivered.batch, delivered.proven, strict=True)
-            if isinstance(one, KeeperError)
-            and not taken.held[destination.to]
-            and (destination.to, taken.name) not in delivered.errors
+            for taken in batch
+            if not taken.held[destination.to] and (destination.to, taken.name) not in errors
         ]
         if problem := self.shipper.withdraw(destination, unsound):
             text = f"{', '.join(unsound)} failed its check and could not be deleted: {problem}"
             text += f"; without a manifest it is not taken for a snapshot at {destination.to}"
             self.listen(Note("", text, Level.WARNING))
-
-    def _announce(
-        self, destination: Destination, staged: list[Staged], confirmed_at: str, errors: Errors
-    ) -> dict[str, str]:
-        parcels = [
-            one.parcels[destination.to]
-            for one in staged
-            if (destination.to, one.taken.name) not in errors
-        ]
-        return self.shipper.announce(destination, parcels, confirmed_at)
 
     def _result(self, one: Staged, errors: Errors, ship_seconds: float) -> BackupResult:
         """One database's result, told as a log line too."""

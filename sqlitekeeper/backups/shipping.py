@@ -7,7 +7,7 @@ while it is being checked.
 """
 
 import hashlib
-import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,12 +79,14 @@ class Shipper:
         try:
             errors = self._confirm(destination, [p for p in parcels if p.upload])
             whole = [parcel for parcel in parcels if parcel.database not in errors]
-            return errors | self._papers(destination, whole, confirmed_at) if whole else errors
+            if not whole:
+                return errors
+            # Of its own: another batch may be announced elsewhere at the same time.
+            with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as own:
+                return errors | self._papers(destination, whole, confirmed_at, Path(own) / PAPERS)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
             return {parcel.database: text for parcel in parcels}
-        finally:
-            shutil.rmtree(self.folder / PAPERS, ignore_errors=True)
 
     def withdraw(self, destination: Destination, objects: list[str]) -> str | None:
         """Delete snapshots that were uploaded and never announced; what went wrong, if it did."""
@@ -105,7 +107,7 @@ class Shipper:
         return errors | _flush(destination, arrived)
 
     def _papers(
-        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
+        self, destination: Destination, parcels: list[Parcel], confirmed_at: str, folder: Path
     ) -> dict[str, str]:
         manifests = {manifest_object(p.object): p for p in parcels if p.upload}
         latest = {latest_object(p.database): p for p in parcels}
@@ -113,7 +115,6 @@ class Shipper:
         texts = {path: encode(p.manifest) for path, p in manifests.items()} | {
             path: encode(p.manifest | {"confirmed_at": confirmed_at}) for path, p in latest.items()
         }
-        folder = self.folder / PAPERS
         for path, text in texts.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.backups import pipeline
+from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.pipeline import Job, run_pipeline
 from sqlitekeeper.backups.rclone import Rclone
@@ -78,7 +79,7 @@ class Stations:
         with self._lock:
             for name in names:
                 del self.staged[name]
-        return Delivered(batch, [], {}, 0.0)
+        return Delivered(batch, [], {}, "", Destination("lab:x", {}), 0.0)
 
     def finish(self, delivered: Delivered) -> None:
         names = [taken.name for taken in delivered.batch]

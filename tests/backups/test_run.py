@@ -1037,3 +1037,22 @@ def test_database_that_was_not_asked_for_has_not_vanished(
     tenants[0].unlink()
 
     assert "is gone" not in keeper("backup", "b").err
+
+
+def test_first_destination_has_its_snapshot_while_the_second_hangs(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    to: Path,
+    tmp_path: Path,
+    wrap_rclone: WrapRclone,
+) -> None:
+    """A run that is ended there has made a backup all the same."""
+    backup_config(make_database(rows=20), to=[str(to), str(tmp_path / "second")])
+    wrap_rclone(copy='case "$*" in */second/*) exec sleep 600 ;; esac')
+
+    running = start_keeper("backup")
+    wait_until((to / "app" / "latest.json").exists)
+    assert running.end(signal.SIGTERM).status == 130
+
+    assert latest(to)["snapshot"]["object"] == f"app/{snapshots(to)[0].name}"
