@@ -1,12 +1,17 @@
 """README against the real program."""
 
 import re
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
 
 from sqlitekeeper.cli.app import keeper
 from tests.conftest import REPOSITORY
+from tests.example import Example, example
 
 README = (REPOSITORY / "README.md").read_text()
 COMMON = {"--config", "--json", "--quiet", "--verbose", "--no-color", "--help"}
@@ -80,3 +85,92 @@ def test_configuration_in_the_readme_is_valid(tmp_path_factory: pytest.TempPathF
     file.write_text(block)
     config = read_config(file, {"HOME": "/nowhere"}, hostname=lambda: "web1")
     assert config.backup.to == ("b2:my-bucket/web1",)
+
+
+Command = tuple[str, str]
+# How a command starts that wants a checkout of the repository: benchmarks and pictures.
+DEVELOPMENT = ".venv/bin/python -m "
+# What goes on at the server before a block that starts like this.
+MEANWHILE: dict[str, Callable[[Example], None]] = {
+    "keeper vacuum": Example.grow_old,
+    "keeper doctor": Example.write,
+    "keeper files": Example.add_uploads,
+}
+SIGN = "\x1e"
+
+
+def console_blocks() -> list[list[Command]]:
+    """The commands of each block of a terminal, each with what README says that it prints."""
+    blocks = []
+    for text in re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL):
+        assert text.startswith("$ ")
+        parts = re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]
+        blocks.append([(line, said) for line, _, said in (p.partition("\n") for p in parts)])
+    return blocks
+
+
+def shape(text: str) -> list[str]:
+    """The words of a text, figures and curves aside: `1,000 (3.9 MiB)` is `# (# MiB)`."""
+    text = re.sub("\x1b" + r"\[[0-9;?]*[A-Za-z]|^.*\r", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\d{8}T\d{6}Z|[\u2581-\u2588]+|\d[\d.,:-]*", "#", text)
+    return re.sub(r"\b(?:Bytes?|[KMG]iB|B)\b", "#B", text).split()
+
+
+def as_of_today(line: str, server: Example) -> str:
+    """A command with the date and the newest snapshot of this server instead of README's."""
+    stamps = re.findall(r"production-(\w+)\.sqlite3", " ".join(server.b2.current()))
+    line = re.sub(r"\d{8}T\d{6}Z", max(stamps, default=""), line)
+    return re.sub(r"\d{4}-\d\d-\d\d", datetime.now(UTC).date().isoformat(), line)
+
+
+def test_what_stands_on_a_terminal_happens_there() -> None:
+    """Each command of README, in their order, in the places that it names: /srv/app and b2:."""
+    blocks = [block for block in console_blocks() if not block[0][0].startswith(DEVELOPMENT)]
+    assert len(blocks) > 10
+    with example() as server:
+        for block in blocks:
+            for start, change in MEANWHILE.items():
+                if block[0][0] == start:
+                    change(server)
+            server.configure()
+            script = "".join(
+                f"{as_of_today(line, server)}\nprintf '{SIGN}%d{SIGN}' $?\n" for line, _ in block
+            )
+            _, said = server.run(script)
+            outputs = said.split(SIGN)
+            assert len(outputs) == 2 * len(block) + 1, said
+            for (line, expected), output, status in zip(
+                block, outputs[::2], outputs[1::2], strict=False
+            ):
+                assert status == "0", f"{line}: {output}"
+                assert "Traceback" not in output
+                if expected:
+                    assert shape(output) == shape(expected), f"{line}: {output}"
+
+
+def test_what_is_run_from_the_repository_is_there(tmp_path: Path) -> None:
+    """Benchmarks and pictures, with the options that README gives them; they only say their help.
+
+    That they work at a small size is a test of their own.
+    """
+    lines = [line for block in console_blocks() for line, _ in block]
+    development = [line.split("#")[0] for line in lines if line.startswith(DEVELOPMENT)]
+    assert development
+    for line in development:
+        program, *arguments = line.removeprefix(DEVELOPMENT).split()
+        assert run_module(program, *arguments, "--help").startswith("Usage: "), line
+
+
+def run_module(name: str, *arguments: str) -> str:
+    """The output of a module of this repository."""
+    import subprocess
+
+    done = subprocess.run(
+        [sys.executable, "-m", name, *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout
