@@ -143,7 +143,7 @@ class Example:
     def write(self) -> None:
         """The application goes on, with a newer SQLite than that of a Debian's sqlite3."""
         connection = apsw.Connection(str(self.database))
-        connection.execute("DELETE FROM visits WHERE id = 14000").fetchall()
+        connection.execute("DELETE FROM visits WHERE id > 13900").fetchall()
         connection.close()
 
     def add_uploads(self) -> None:
