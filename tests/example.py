@@ -150,7 +150,7 @@ class Example:
         """Users upload files; most of them have been synced before, and two are gone since."""
         folder = self.app / "storage" / "ab"
         folder.mkdir()
-        for number in range(120):
+        for number in range(60):
             (folder / f"{number:04}.jpg").write_bytes(b"a picture" * 900)
         status, said = self.run("keeper files --quiet")
         assert status == 0, said
