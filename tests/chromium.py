@@ -64,6 +64,22 @@ def browse(page: Path) -> tuple[str, list[str]]:
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
+def photograph(page: Path, picture: Path, *, width: int, height: int) -> None:
+    """Write a PNG of the top of a page, by daylight, in a window of so many pixels."""
+    assert PROGRAM
+    with TemporaryDirectory() as profile:
+        subprocess.run(
+            [
+                *[PROGRAM, *FLAGS.split(), f"--user-data-dir={profile}", "--hide-scrollbars"],
+                *["--force-device-scale-factor=0.8", f"--window-size={width},{height}"],
+                *[f"--screenshot={picture}", page.as_uri()],
+            ],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+
+
 def look_at(page: Path, width: int) -> Seen:
     """Open a copy of a page, `width` pixels wide, and measure it."""
     outside = page.with_name(f"outside-{width}.html")

@@ -136,7 +136,7 @@ class Example:
                 path = self.database.with_stem(f"production{name}")
                 pages = (path.stat().st_size - days * bytes_a_day) // PAGE
                 mode = "none" if name == "_errors" else "incremental"
-                found = Measurement(pages * PAGE, PAGE, pages, pages // 8, 0, "wal", mode)
+                found = Measurement(pages * PAGE, PAGE, pages, pages * 7 // 20, 0, "wal", mode)
                 measured.append((path, found))
             history.add_samples(measured, now - timedelta(days=days))
 

@@ -1,0 +1,1 @@
+"""The pictures of README, made from real output: `python -m tests.pictures`."""
