@@ -170,7 +170,9 @@ def _facts(entry: "ReportEntry") -> str:
 
 def _days(days: float) -> str:
     """A forecast; what is further away than ten years is no more than that."""
-    return "over 10 years" if days > 3650 else counted(round(days), "day")
+    if days > 3650:
+        return "over 10 years"
+    return counted(round(days), "day") if days >= 1 else "less than a day"
 
 
 def _advice(entry: "ReportEntry") -> str:

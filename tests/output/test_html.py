@@ -134,7 +134,8 @@ def test_totals_are_of_what_could_be_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "words"), [(1.2, "1 day"), (812.4, "812 days"), (8e6, "over 10 years")]
+    ("days", "words"),
+    [(0.1, "less than a day"), (1.2, "1 day"), (812.4, "812 days"), (8e6, "over 10 years")],
 )
 def test_forecast_is_no_more_exact_than_it_can_be(days: float, words: str) -> None:
     """Eight million days say nothing to anybody."""
