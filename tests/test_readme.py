@@ -1,10 +1,11 @@
 """README against the real program."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
+from html import unescape
 
 import click
 import pytest
@@ -96,6 +97,7 @@ MEANWHILE: dict[str, Callable[[Example], None]] = {
     "keeper doctor": Example.write,
     "keeper files": Example.add_uploads,
 }
+REPORT = "keeper report"
 SIGN = "\x1e"
 
 
@@ -148,7 +150,7 @@ def test_what_stands_on_a_terminal_happens_there() -> None:
                     assert shape(output) == shape(expected), f"{line}: {output}"
 
 
-def test_what_is_run_from_the_repository_is_there(tmp_path: Path) -> None:
+def test_what_is_run_from_the_repository_is_there() -> None:
     """Benchmarks and pictures, with the options that README gives them; they only say their help.
 
     That they work at a small size is a test of their own.
@@ -161,10 +163,47 @@ def test_what_is_run_from_the_repository_is_there(tmp_path: Path) -> None:
         assert run_module(program, *arguments, "--help").startswith("Usage: "), line
 
 
+def test_picture_of_the_terminal_shows_what_the_example_shows() -> None:
+    """Made before the last change of what `keeper report` prints, it would not."""
+    picture = (REPOSITORY / "tests" / "pictures" / "report.svg").read_text()
+    (said,) = [said for block in console_blocks() for line, said in block if line == REPORT]
+
+    words = [unescape(word) for word in re.findall(r"<tspan[^>]*>([^<]*)<", picture)]
+    assert shape(" ".join(words)) == shape(f"$ {REPORT}\n{said}")
+
+
+def test_pictures_are_small() -> None:
+    """60 kB each."""
+    for name in re.findall(r"^!\[[^]]+\]\((.+)\)$", README, re.MULTILINE):
+        assert (REPOSITORY / name).stat().st_size <= 60_000, name
+
+
+def test_links_lead_somewhere() -> None:
+    """To a file or folder of the repository, or to a heading of README."""
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
+    headings = {
+        re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    }
+    for link in re.findall(r"\]\(([^)]+)\)", prose):
+        if link.startswith("#"):
+            assert link[1:] in headings, link
+        elif not link.startswith("https://"):
+            assert (REPOSITORY / link).exists(), link
+
+
+def test_tests_that_can_be_longer_know_their_variable() -> None:
+    """Each row of the table names the file that reads it, or whose neighbour does."""
+    rows = re.findall(r"\]\((tests/[^)]+)\) \| `(\w+)=\d+`", README)
+    assert len(rows) == 4
+    for file, variable in rows:
+        neighbours = (REPOSITORY / file).parent.glob("*.py")
+        assert variable in (REPOSITORY / file).read_text(), file
+        assert any(f'environ.get("{variable}"' in one.read_text() for one in neighbours), variable
+
+
 def run_module(name: str, *arguments: str) -> str:
     """The output of a module of this repository."""
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-m", name, *arguments],
         cwd=REPOSITORY,

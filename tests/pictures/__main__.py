@@ -31,7 +31,7 @@ def pictures(folder: Path) -> None:
         # The paths of the server that it stands for.
         page.write_text(page.read_text().replace(str(server.root), ""))
         if PROGRAM:
-            photograph(page, folder / "page.png", width=780, height=872)
+            photograph(page, folder / "page.png", width=760, height=856)
         else:
             click.echo("there is no chromium here: page.png stays as it is", err=True)
 
