@@ -135,8 +135,15 @@ class Example:
             for name, bytes_a_day in (("", 953_000), ("_cache", 0), ("_errors", 37_500)):
                 path = self.database.with_stem(f"production{name}")
                 pages = (path.stat().st_size - days * bytes_a_day) // PAGE
-                mode = "none" if name == "_errors" else "incremental"
-                found = Measurement(pages * PAGE, PAGE, pages, pages * 7 // 20, 0, "wal", mode)
+                found = Measurement(
+                    bytes=pages * PAGE,
+                    page_size=PAGE,
+                    pages=pages,
+                    free_pages=pages * 7 // 20,
+                    wal_bytes=0,
+                    journal_mode="wal",
+                    auto_vacuum="none" if name == "_errors" else "incremental",
+                )
                 measured.append((path, found))
             history.add_samples(measured, now - timedelta(days=days))
 

@@ -160,7 +160,7 @@ def _facts(entry: "ReportEntry") -> str:
         ("Growth a day, file", _growth(entry.growth_bytes_per_day)),
         ("Growth a day, data", _growth(entry.live_growth_bytes_per_day)),
     ]
-    if entry.days_to_drained is not None:
+    if entry.days_to_drained:
         facts.append(("Free pages gone in", _days(entry.days_to_drained)))
     if entry.days_to_full is not None:
         facts.append(("Disk full in", _days(entry.days_to_full)))

@@ -142,6 +142,12 @@ def test_forecast_is_no_more_exact_than_it_can_be(days: float, words: str) -> No
     assert f"<dt>Disk full in</dt><dd>{words}</dd>" in page(replace(ENTRY, days_to_full=days))
 
 
+def test_free_pages_that_are_not_there_are_never_gone() -> None:
+    """Where hourly vacuums have nothing left to do, no forecast is needed."""
+    assert "Free pages gone in" not in page(replace(ENTRY, days_to_drained=0.0))
+    assert "Free pages gone in" in page(replace(ENTRY, days_to_drained=0.1))
+
+
 def test_every_heading_of_a_table_has_a_scope_and_every_table_a_caption() -> None:
     """For screen readers."""
     table = TableSpace("t", "table", "t", 4096, 0, 1, 5)
