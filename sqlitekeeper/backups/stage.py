@@ -273,7 +273,9 @@ class Stage:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
             listen(Note(taken.name, text, Level.WARNING))
         for sentence in checked.unchecked:
-            listen(Note(taken.name, sentence))
+            # What only the application has is no fault; anything else may be damage.
+            level = Level.STEP if "no such" in sentence else Level.WARNING
+            listen(Note(taken.name, sentence, level))
 
 
 def _tell_hold(name: str, parcels: Mapping[str, Parcel], listen: Listener) -> None:

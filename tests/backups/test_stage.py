@@ -499,3 +499,18 @@ def test_file_is_remembered_where_its_wal_is_committed(
     taken = stage.take("app", path)
 
     assert (count_rows(stage.file_of(taken)), taken.seen is None) == (22, False)
+
+
+def test_full_text_index_that_cannot_be_checked_is_a_warning(
+    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+) -> None:
+    """Nobody can tell whether it is damaged, so somebody has to look."""
+    path = make_database(rows=1)
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE VIRTUAL TABLE ft USING fts5 (body)").fetchall()
+    connection.execute("DROP TABLE ft_content").fetchall()
+    connection.close()
+
+    prepare(stage, "app", path, heard.append)
+
+    assert any("ft could not be checked" in text for text in warnings(heard))
