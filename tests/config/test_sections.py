@@ -154,8 +154,10 @@ BAD = [
     ("[backup]\nkeep_dayly = 1", "backup.keep_dayly: unknown key; did you mean keep_daily?"),
     (
         "[vacuum]\nzzz = 1",
-        "vacuum.zzz: unknown key; valid keys:"
-        + " pages, max_lock_ms, keep_free_pages, optimize, checkpoint",
+        (
+            "vacuum.zzz: unknown key; valid keys:"
+            " pages, max_lock_ms, keep_free_pages, optimize, checkpoint"
+        ),
     ),
     ("[[database]]\npath = 'x'", "database: unknown key; did you mean databases?"),
     ("[[databases]]\npath = 'x'\nnmae = 'y'", "databases[0].nmae: unknown key; did you mean name?"),

@@ -23,7 +23,7 @@ from tests.faults.conftest import StartWriter
 from tests.faults.ledger import make_ledger, problems_of
 from tests.faults.scene import assert_tidy
 
-SECONDS = float(os.environ.get("KEEPER_TEST_SOAK_SECONDS", "45"))
+SECONDS = float(os.environ.get("KEEPER_TEST_SOAK_SECONDS", "60"))
 # No run may take longer, whatever the application does. It waits for locks for 30 s at the most.
 BOUND_SECONDS = 100
 # Of a database that is deleted, replaced or locked at that moment: what a run may fail with.
