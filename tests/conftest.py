@@ -27,6 +27,12 @@ DEBIAN_RCLONE = Path("/usr/bin/rclone")
 WAIT_SECONDS = 30.0
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores with `-n auto`: many tests wait for processes and timeouts."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True)
 def private_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's own configuration reaches a test, nor the other way round."""

@@ -34,7 +34,14 @@ def show_snapshots(
     ]
     if console.is_terminal:
         headings = ("database", "taken (UTC)", "age", "size", "kept by", "proof", "destination")
-        console.table(headings, rows)
+        destinations = list(dict.fromkeys(one.to for one in listed))
+        if len(destinations) == 1:
+            console.table(headings, rows)
+            return
+        # On a narrow terminal the column that tells them apart would be the first to go.
+        for to in destinations:
+            console.line(f"at {to}:")
+            console.table(headings[:-1], [row[:-1] for row in rows if row[-1] == to])
         return
     for one, (name, _, age, bulk, why, proof, to) in zip(listed, rows, strict=True):
         facts = [one.object, one.taken_at, f"{age} old", bulk, f"kept by {why}", proof, f"at {to}"]

@@ -264,7 +264,7 @@ def test_black_hole_holds_no_run_for_long(keeper: Keeper, configure: Configure) 
         took = time.monotonic() - began
 
     assert run.status == 0
-    assert took < 16
+    assert took < 30
     assert re.findall(r"the run's (\w+): (no answer within [\d.]+)", run.err) == [
         ("start", "no answer within 10"),
         ("end", "no answer within 3"),

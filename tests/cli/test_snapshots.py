@@ -214,3 +214,20 @@ def test_table_fits_a_narrow_terminal(terminal: Keeper, to: Path) -> None:
     out = terminal("snapshots", "--from", to, "--no-color", env={"COLUMNS": "80"}).out
     assert all(len(line) <= 80 for line in out.splitlines())
     assert out.splitlines()[0].split()[:5] == ["database", "taken", "(UTC)", "age", "size"]
+
+
+def test_on_a_narrow_terminal_each_destination_has_a_table(
+    terminal: Keeper, to: Path, tmp_path: Path
+) -> None:
+    """Where a column would be too much, two rows of one snapshot still are not the same."""
+    for place in (to, tmp_path / "second"):
+        add_history(place, "app", [days_ago(2)])
+    options = ["--from", to, "--from", tmp_path / "second", "--no-color"]
+
+    out = terminal("snapshots", *options, env={"COLUMNS": "80"}).out.splitlines()
+
+    assert [line for line in out if line.startswith("at ")] == [
+        f"at {to}:",
+        f"at {tmp_path}/second:",
+    ]
+    assert sum(line.startswith("app ") for line in out) == 2
