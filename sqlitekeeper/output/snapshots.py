@@ -34,8 +34,8 @@ def show_snapshots(
     ]
     if console.is_terminal:
         headings = ("database", "taken (UTC)", "age", "size", "kept by", "proof", "destination")
-        destinations = list(dict.fromkeys(one.to for one in listed))
-        if len(destinations) == 1:
+        destinations = [to for to in places if any(one.to == to for one in listed)]
+        if len(destinations) < 2:
             console.table(headings, rows)
             return
         # On a narrow terminal the column that tells them apart would be the first to go.
