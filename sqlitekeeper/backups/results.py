@@ -49,7 +49,8 @@ class BackupRun:
     """All databases of a run, in the order they were given.
 
     `pruned` holds the objects that were deleted, below their destinations,
-    `api_calls` what the run asked of providers, by kind: what they bill.
+    `api_calls` what the run asked of providers, by kind: what they bill. Those of
+    `uncounted_uploads`, which were large, are not among them.
     """
 
     databases: tuple[BackupResult, ...]
@@ -57,6 +58,7 @@ class BackupRun:
     seconds: float
     pruned: tuple[str, ...] = ()
     api_calls: dict[str, int] = field(default_factory=dict)
+    uncounted_uploads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         round(time.monotonic() - began, 3),
         pruned,
         options.rclone.calls,
+        options.rclone.uncounted_uploads,
     )
 
 

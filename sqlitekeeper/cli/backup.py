@@ -103,7 +103,13 @@ def command(
     if dry_run:
         rehearsed = _rehearse(databases, destinations)
         return session.finish(
-            rehearsed, show_backup, dry_run=True, uploaded_bytes=0, pruned=[], api_calls={}
+            rehearsed,
+            show_backup,
+            dry_run=True,
+            uploaded_bytes=0,
+            pruned=[],
+            api_calls={},
+            uncounted_uploads=0,
         )
 
     def all_failed(code: int) -> list[BackupResult]:
@@ -138,6 +144,7 @@ def command(
         uploaded_bytes=run.uploaded_bytes,
         pruned=list(run.pruned),
         api_calls=run.api_calls,
+        uncounted_uploads=run.uncounted_uploads,
         seconds=run.seconds,
     )
 

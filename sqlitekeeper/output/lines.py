@@ -108,7 +108,9 @@ def show_backup_total(
     total = counted(len(results), "database")
     console.line(f"{total}: {', '.join(counts)}; {size(uploaded)} uploaded in {run.seconds:.1f} s")
     if run.api_calls:
-        console.line(_calls_text(run.api_calls))
+        large = counted(run.uncounted_uploads, "large upload")
+        but = f"; those of {large} are not counted" if run.uncounted_uploads else ""
+        console.line(f"{_calls_text(run.api_calls)}{but}")
 
 
 def _calls_text(calls: Mapping[str, int]) -> str:
