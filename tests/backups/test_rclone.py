@@ -361,3 +361,20 @@ def test_files_copied_before_a_failure_are_told_from_the_others(
 
     assert report.done == {"app/x.sqlite3"}
     assert "app/y.sqlite3" in str(report.error)
+
+
+def test_calls_of_large_uploads_are_not_counted(
+    tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, any_rclone: Path
+) -> None:
+    """To have rclone log them would cost as much as the upload; it is said instead."""
+    monkeypatch.setattr("sqlitekeeper.backups.rclone.COUNTED_BYTES", 5)
+    for name, content in (("small", "12345"), ("large", "123456")):
+        (tmp_path / name).write_text(content)
+    rclone = Rclone(str(any_rclone))
+
+    rclone.copy(tmp_path, f"{s3.to}/x", ["small"], bucket_exists=True)
+    counted = rclone.calls
+    rclone.copy(tmp_path, f"{s3.to}/x", ["large"], bucket_exists=True)
+
+    assert counted["PUT"] == 1
+    assert (rclone.calls, rclone.uncounted_uploads) == (counted, 1)
