@@ -91,7 +91,7 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
             claims = list(_claim(work, queue, held))
             batch = _take(work, claims, queue, jobs, listen, may_wait=shipping is not None)
             if shipping:
-                # Not before: it is the one before the last that may still be announced.
+                # One batch at a time is announced; the one before comes first.
                 if finishing:
                     finishing.result()
                 finishing = shipping.result()

@@ -114,7 +114,8 @@ class Stage:
         """
         before = fingerprint(path, time.time_ns())
         if untouched := self._untouched(name, path, before):
-            listen(Note(name, "not read: nobody has written to it since", Level.DETAIL))
+            text = "not read: nobody has written to it since its last snapshot"
+            listen(Note(name, text, Level.DETAIL))
             return untouched
         taken_at, key = self._free_name(name)
         file = self.folder / SNAPSHOTS / key
