@@ -148,8 +148,12 @@ class Dispatch:
             return
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
+        # Two batches may be on their way at once, each with a line of its own.
+        about = " ".join([upload.database for upload in uploads[:1]])
+        if len(uploads) > 1:
+            about += f" and {len(uploads) - 1} more"
         problems = self.shipper.upload(
-            destination, uploads, lambda done: self.listen(Tick("", "upload", done, total))
+            destination, uploads, lambda done: self.listen(Tick(about, "upload", done, total))
         )
         errors |= {(destination.to, name): text for name, text in problems.items()}
 

@@ -11,9 +11,10 @@
                              confirm, manifests, latest.json, record     finish
 
 A batch is one large database, or small ones up to BATCH_BYTES. It leaves the
-staging folder when it is delivered, and only one is delivered at a time: the
-folder never holds more than the two largest databases, or two batches of small
-ones. Where even that does not fit, a database waits until the batch before has left.
+staging folder when it is delivered, and only STAGED_BATCHES are in there, be they
+taken or delivered: the folder never holds more than the two largest databases, or
+two batches of small ones. Where even that does not fit, a database waits until the
+batch before has left.
 """
 
 from collections import deque
@@ -31,8 +32,10 @@ from sqlitekeeper.events import Listener
 from sqlitekeeper.workers import crew, in_order
 
 BATCH_BYTES = 64 * 2**20
-# Each holds a lock file open; with three batches under way that stays far below the usual 1,024.
+# Each holds a lock file open; two batches staged and two to be finished stay far below the
+# usual 1,024.
 BATCH_DATABASES = 150
+STAGED_BATCHES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +82,31 @@ class Work(Protocol):
 
 def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> None:
     """Bring all jobs through the stations; `jobs` small databases are read at once."""
-    with ExitStack() as held, crew(1) as shipper, crew(1) as finisher:
+    with ExitStack() as held, crew(STAGED_BATCHES) as shippers, crew(1) as finisher:
 
-        def deliver(batch: list[tuple[Claim, Taken]]) -> Future[None]:
+        def deliver(
+            batch: list[tuple[Claim, Taken]], before: Future[Future[None]] | None
+        ) -> Future[None]:
             delivered = work.deliver([taken for _, taken in batch])
+            if before:
+                # Batches are finished in their order, whichever is delivered first.
+                before.result()
             return finisher.submit(_finish, work, delivered, [claim for claim, _ in batch])
 
-        shipping: Future[Future[None]] | None = None
+        shipping: deque[Future[Future[None]]] = deque()
         finishing: Future[None] | None = None
         while queue or shipping:
             claims = list(_claim(work, queue, held))
-            batch = _take(work, claims, queue, jobs, listen, may_wait=shipping is not None)
-            if shipping:
-                # One batch at a time is announced; the one before comes first.
+            batch = _take(work, claims, queue, jobs, listen, may_wait=bool(shipping))
+            if batch:
+                before = shipping[-1] if shipping else None
+                shipping.append(shippers.submit(deliver, batch, before))
+            if len(shipping) == STAGED_BATCHES or (shipping and not batch):
+                announced = shipping.popleft().result()
+                # One batch waits to be finished, no more: its locks are kept meanwhile.
                 if finishing:
                     finishing.result()
-                finishing = shipping.result()
-            shipping = shipper.submit(deliver, batch) if batch else None
+                finishing = announced
         if finishing:
             finishing.result()
 

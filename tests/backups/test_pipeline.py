@@ -34,11 +34,13 @@ class Stations:
         self.locked_elsewhere: set[str] = set()
         self.room = 2**40
         self.staged: dict[str, int] = {}
+        self.taken = {name: threading.Event() for name in sizes}
         self.most_staged = 0
         self.held: set[str] = set()
         self.under_way: set[str] = set()
         self.failures: dict[str, KeeperError] = {}
         self.before_delivery: Callable[[list[str]], None] = lambda names: None
+        self.after_delivery: Callable[[list[str]], None] = lambda names: None
         self.before_announcement: Callable[[list[str]], None] = lambda names: None
         self._lock = threading.Lock()
 
@@ -69,6 +71,7 @@ class Stations:
             if sum(self.staged.values()) + size > self.room:
                 raise NoRoomError("no room")
             self.staged[job.name] = size
+            self.taken[job.name].set()
             self.under_way.add(job.name)
             self.most_staged = max(self.most_staged, sum(self.staged.values()))
         return Taken(job.name, job.path, NOW, job.name, "", size, {}, None, 0.0, None)
@@ -79,6 +82,7 @@ class Stations:
         with self._lock:
             for name in names:
                 del self.staged[name]
+        self.after_delivery(names)
         return Delivered(batch, [], {}, "", Destination("lab:x", {}), 0.0)
 
     def finish(self, delivered: Delivered) -> None:
@@ -89,6 +93,10 @@ class Stations:
 
     def fail(self, job: Job, error: KeeperError) -> None:
         self.failures[job.name] = error
+
+
+def wait_for(event: threading.Event, needed: bool = True) -> None:
+    assert not needed or event.wait(30)
 
 
 def run(stations: Stations) -> None:
@@ -118,14 +126,36 @@ def test_many_small_databases_make_several_batches(monkeypatch: pytest.MonkeyPat
 def test_next_database_is_read_while_one_is_shipped() -> None:
     """That is what the pipeline is for."""
     stations = Stations(a=LARGE, b=LARGE)
-    read = threading.Event()
+    stations.before_delivery = lambda names: wait_for(stations.taken["b"], names == ["a"])
 
-    def wait_for_b(names: list[str]) -> None:
-        if names == ["a"]:
-            while "b" not in stations.staged:
-                assert not read.wait(0.001)
+    run(stations)
 
-    stations.before_delivery = wait_for_b
+    assert stations.log == ["a", "b"]
+
+
+def test_two_batches_are_delivered_at_once() -> None:
+    """One may be at its end, where little goes on, when the other begins; their order stays."""
+    stations = Stations(a=LARGE, b=LARGE)
+    begun = threading.Event()
+
+    def deliver(names: list[str]) -> None:
+        if names == ["b"]:
+            begun.set()
+        wait_for(begun)
+
+    stations.before_delivery = deliver
+    run(stations)
+
+    assert stations.log == ["a", "b"]
+
+
+def test_batches_are_finished_in_their_order() -> None:
+    """Also when a later one is delivered first."""
+    stations = Stations(a=LARGE, b=LARGE)
+    gone = threading.Event()
+    stations.before_delivery = lambda names: wait_for(gone, names == ["a"])
+    stations.after_delivery = lambda names: gone.set() if names == ["b"] else None
+
     run(stations)
 
     assert stations.log == ["a", "b"]
@@ -136,7 +166,7 @@ def test_next_batch_is_delivered_while_one_is_announced() -> None:
     stations = Stations(a=LARGE, b=LARGE)
     delivered = threading.Event()
     stations.before_delivery = lambda names: delivered.set() if names == ["b"] else None
-    stations.before_announcement = lambda names: wait_for(delivered) if names == ["a"] else None
+    stations.before_announcement = lambda names: wait_for(delivered, names == ["a"])
 
     run(stations)
 
@@ -156,27 +186,26 @@ def test_database_without_room_waits_for_those_before(monkeypatch: pytest.Monkey
     """Where two do not fit, they go one after the other."""
     stations = Stations(a=LARGE, b=LARGE, c=LARGE)
     stations.room = LARGE
-    tried = threading.Event()
+    tried = threading.Semaphore(0)
     take = stations.take
 
     def take_and_tell(job: Job, listen: Listener) -> Taken:
         try:
             return take(job, listen)
         except NoRoomError:
-            tried.set()
+            tried.release()
             raise
 
     monkeypatch.setattr(stations, "take", take_and_tell)
-    stations.before_delivery = lambda names: None if names == ["c"] else wait_for(tried)
+
+    def wait_until_tried(names: list[str]) -> None:
+        assert names == ["c"] or tried.acquire(timeout=30)
+
+    stations.before_delivery = wait_until_tried
     run(stations)
 
     assert stations.log == ["a", "b", "c"]
     assert stations.failures == {}
-
-
-def wait_for(event: threading.Event) -> None:
-    assert event.wait(30)
-    event.clear()
 
 
 def test_database_that_never_fits_fails_alone() -> None:

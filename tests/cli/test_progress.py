@@ -32,7 +32,7 @@ def test_upload_has_a_line_of_progress(slow_upload: None, terminal: Keeper) -> N
     run = terminal("backup", "--no-color", env={"COLUMNS": "100"})
 
     assert run.status == 0
-    shown = [text for text in run.out.split("\r") if text.startswith("upload [")]
+    shown = [text for text in run.out.split("\r") if text.startswith("app upload [")]
     assert shown
     assert all("/s" in text and " left" in text and len(text) <= 99 for text in shown)
     assert run.out.splitlines()[-1].startswith("1 database: 1 shipped")
