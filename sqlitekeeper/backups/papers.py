@@ -116,7 +116,7 @@ def store_papers(
     arrived = [path for path in texts if path not in problems]
     try:
         held = rclone.confirm(destination.to, arrived, hashes=True) if arrived else {}
-        wrong = {path: paper_problem(path, texts[path], held) for path in arrived}
+        wrong = {path: paper_problem(path, texts[path], held, destination.to) for path in arrived}
         problems |= {path: problem for path, problem in wrong.items() if problem}
         whole = [path for path in arrived if path not in problems]
         if destination.folder is not None and whole:

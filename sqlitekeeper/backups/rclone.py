@@ -19,6 +19,7 @@ from sqlitekeeper.backups.rclone_log import (
 )
 from sqlitekeeper.backups.rclone_process import StalledError, run_process
 from sqlitekeeper.backups.rclone_program import environment, version_of
+from sqlitekeeper.backups.upload_options import is_counted, upload_options
 from sqlitekeeper.redaction import redacted, scrubbed, secrets_in
 
 __all__ = [
@@ -35,9 +36,6 @@ __all__ = [
 DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
 TIMEOUT_SECONDS = 600.0
 ATTEMPTS = 3
-# To log a request's headers, rclone sends as many bytes as it uploads to nowhere once more:
-# of 2 GB to S3 that took as long as all the rest (measured: 1.75).
-COUNTED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,7 @@ class Rclone:
         self.say_command = say_command
         self.timeout_seconds = timeout_seconds
         self._calls: list[str] = []
+        self._on_s3: set[str] = set()
         self.uncounted_uploads = 0
 
     @property
@@ -153,19 +152,15 @@ class Rclone:
         `progress` gets the bytes done so far, about once a second. rclone's
         word is not taken for it: ask with `confirm` what has arrived.
         """
-        # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
-        options = ["--s3-no-check-bucket"] if bucket_exists else []
-        is_local = to.startswith("/")
-        if is_local:
-            # It would read both files once more to compare their MD5; keeper compares sha256.
-            options.append("--ignore-checksum")
-        arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
         wanted = frozenset(paths)
+        sizes = [facts[1] for facts in looks(folder, wanted).values()]
+        options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
+        arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
+        is_local = to.startswith("/")
         before = looks(Path(to), wanted) if is_local else {}
-        sizes = (facts[1] for facts in looks(folder, wanted).values())
-        bulky = sum(sizes) > COUNTED_BYTES and not is_local
-        self.uncounted_uploads += len(wanted) if bulky else 0
-        report = self._work("copy", wanted, arguments, to, "Copied", progress, counted=not bulky)
+        counted = is_counted(to, sizes)
+        self.uncounted_uploads += 0 if counted else len(wanted)
+        report = self._work("copy", wanted, arguments, to, "Copied", progress, counted=counted)
         if report.error and is_local:
             remove_parts(folder, Path(to), before, wanted - report.done)
         return report
@@ -326,8 +321,10 @@ class Rclone:
             words = [scrubbed(word, secrets) for word in log.words]
             raise RcloneStalledError(command[1], where, self.timeout_seconds, words) from None
         finally:
-            # One step, as several threads may be here.
+            # Each is one step, as several threads may be here.
             self._calls.extend(log.calls)
+            if log.speaks_s3:
+                self._on_s3.add(where)
         if status:
             words = [scrubbed(word, secrets) for word in log.words]
             raise RcloneFailedError(command[1], where, status, words)

@@ -70,13 +70,15 @@ class Log:
     """rclone's log as it comes: JSON lines are passed on, complaints are kept as `words`.
 
     `progress` only ever grows, by what rclone says it has done; `calls` are
-    those of the provider's API, by kind, one by one.
+    those of the provider's API, by kind, one by one; `speaks_s3` is whether
+    any of them was one of S3's, whoever the provider is.
     """
 
     def __init__(self, watch: Callable[[dict[str, Any]], None] = lambda entry: None) -> None:
         self.progress = 0
         self.bytes = 0
         self.calls: list[str] = []
+        self.speaks_s3 = False
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
         self._watch = watch
         self._rest = b""
@@ -133,6 +135,8 @@ class Log:
         if entry.get("level") == "debug":
             if call := call_of(str(entry.get("msg", ""))):
                 self.calls.append(call)
+                # Each request is signed over its time.
+                self.speaks_s3 |= b"X-Amz-Date" in text
             return
         stats = entry.get("stats")
         if isinstance(stats, dict):

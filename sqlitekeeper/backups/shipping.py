@@ -89,7 +89,7 @@ class Shipper:
             return {parcel.database: text for parcel in parcels}
 
     def withdraw(self, destination: Destination, objects: list[str]) -> str | None:
-        """Delete snapshots that were uploaded and never announced; what went wrong, if it did."""
+        """Delete what was uploaded and is not to be relied on; what went wrong, if it did."""
         if not objects:
             return None
         error = self.rclone.delete(destination.to, objects).error
@@ -101,7 +101,10 @@ class Shipper:
         errors = {
             parcel.database: problem
             for parcel in uploaded
-            if (problem := _size_problem(parcel, held) or _content_problem(parcel, destination))
+            if (
+                problem := _size_problem(parcel, held, destination.to)
+                or _content_problem(parcel, destination)
+            )
         }
         arrived = {p.object: p.database for p in uploaded if p.database not in errors}
         return errors | _flush(destination, arrived)
@@ -128,8 +131,15 @@ class Shipper:
         held = self._held(destination, texts.keys() - failed.keys(), hashes=True)
         errors: dict[str, str] = {}
         for path, text in texts.items():
-            if problem := failed.get(path) or paper_problem(path, text, held):
+            if problem := failed.get(path) or paper_problem(path, text, held, destination.to):
                 errors.setdefault(papers[path].database, problem)
+        # A part of a paper would be in the way of everyone who reads what there is.
+        parts = [p for p in texts if p in held and held[p].bytes != len(texts[p])]
+        if problem := self.withdraw(destination, parts):
+            errors |= {
+                papers[path].database: f"{errors[papers[path].database]}; {problem}"
+                for path in parts
+            }
         arrived = {path: p.database for path, p in papers.items() if p.database not in errors}
         return errors | _flush(destination, arrived)
 
@@ -159,12 +169,12 @@ class Shipper:
         return {path: report.error.full_text for path in paths if path not in report.done}
 
 
-def _size_problem(parcel: Parcel, held: dict[str, RemoteObject]) -> str | None:
+def _size_problem(parcel: Parcel, held: dict[str, RemoteObject], to: str) -> str | None:
     found = held.get(parcel.object)
     if found is None:
-        return f"rclone reported no error, but {parcel.object} is not at the destination"
+        return f"rclone reported no error, but {parcel.object} is not at {to}"
     if found.bytes != parcel.bytes:
-        return f"{parcel.object} has {found.bytes} bytes at the destination, not {parcel.bytes}"
+        return f"{parcel.object} has {found.bytes} bytes at {to}, not {parcel.bytes}"
     return None
 
 
@@ -173,24 +183,24 @@ def _content_problem(parcel: Parcel, destination: Destination) -> str | None:
     if destination.folder is None:
         return None
     if sha256_of(destination.folder / parcel.object) != parcel.manifest["snapshot"]["sha256"]:
-        return f"{parcel.object} at the destination has another content than the snapshot"
+        return f"{parcel.object} at {destination.to} has another content than the snapshot"
     return None
 
 
-def paper_problem(path: str, text: bytes, held: dict[str, RemoteObject]) -> str | None:
-    """What is wrong with a manifest or latest.json at the destination.
+def paper_problem(path: str, text: bytes, held: dict[str, RemoteObject], to: str) -> str | None:
+    """What is wrong with a manifest or latest.json at the destination `to`.
 
     The size alone would not tell a stale latest.json from a fresh one, so a
     hash is compared where the destination knows one.
     """
     found = held.get(path)
     if found is None or found.bytes != len(text):
-        return f"rclone reported no error, but {path} is not whole at the destination"
+        return f"rclone reported no error, but {path} is not whole at {to}"
     for algorithm in ("md5", "sha1", "sha256"):
         if given := found.hashes.get(algorithm):
             digest = hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
             if given != digest:
-                return f"rclone reported no error, but {path} at the destination is an older one"
+                return f"rclone reported no error, but {path} at {to} is an older one"
     return None
 
 

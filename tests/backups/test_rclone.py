@@ -367,7 +367,7 @@ def test_calls_of_large_uploads_are_not_counted(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, any_rclone: Path
 ) -> None:
     """To have rclone log them would cost as much as the upload; it is said instead."""
-    monkeypatch.setattr("sqlitekeeper.backups.rclone.COUNTED_BYTES", 5)
+    monkeypatch.setattr("sqlitekeeper.backups.upload_options.COUNTED_BYTES", 5)
     for name, content in (("small", "12345"), ("large", "123456")):
         (tmp_path / name).write_text(content)
     rclone = Rclone(str(any_rclone))

@@ -139,7 +139,7 @@ def test_rclone_that_lists_nothing_is_found_out(
 
     errors = ship(folder, to, parcel(folder))
 
-    assert "is not at the destination" in errors["app"]
+    assert f"is not at {to}" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
 
 
@@ -149,7 +149,7 @@ def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: Wrap
 
     errors = ship(folder, to, parcel(folder))
 
-    assert errors["app"].endswith(f"has 5 bytes at the destination, not {len(CONTENT)}")
+    assert errors["app"].endswith(f"has 5 bytes at {to}, not {len(CONTENT)}")
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
 
 
