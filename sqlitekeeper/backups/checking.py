@@ -25,7 +25,7 @@ from sqlitekeeper.errors import CheckError
 from sqlitekeeper.workers import stop_if_asked
 
 READ_BYTES = 2**20
-CACHE_KIB = 48 * 1024
+CACHE_KIB = 8 * 1024
 
 
 def sha256_of(file: Path) -> str:
