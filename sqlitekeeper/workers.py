@@ -63,6 +63,29 @@ def crew(size: int) -> Iterator[Crew]:
             raise
 
 
+class Place:
+    """One's place in a queue for what is used by one after the other."""
+
+    def __init__(self, before: "Place | None" = None) -> None:
+        self._before = before
+        self._is_left = threading.Event()
+
+    def wait(self) -> None:
+        """Wait until the one before has left.
+
+        Raises:
+            RunInterruptedError: the crew was told to end meanwhile.
+        """
+        if self._before:
+            self._before._is_left.wait()
+            self._before = None
+        stop_if_asked()
+
+    def leave(self) -> None:
+        """Let the next one go, if that has not been done."""
+        self._is_left.set()
+
+
 class _Turn:
     """Keeps the notes of one item until its turn has come; ticks go through."""
 

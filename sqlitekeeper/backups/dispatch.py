@@ -17,7 +17,7 @@ from sqlitekeeper.backups.shipping import Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Staged, Taken
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick
-from sqlitekeeper.workers import Crew
+from sqlitekeeper.workers import Crew, Place
 
 # What went wrong, by destination and database.
 Errors = dict[tuple[str, str], str]
@@ -85,16 +85,20 @@ class Dispatch:
     listen: Listener
     prover: Crew
 
-    def deliver(self, batch: list[Taken]) -> Delivered:
+    def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Upload a batch while it is proven, and finish it at all destinations but the last.
 
-        Nothing of it stays in the staging folder.
+        Its `place` is left when the first destination has been sent everything: what it
+        does with that takes a while, and the next batch may be sent meanwhile.
+        Nothing of the batch stays in the staging folder.
         """
         errors: Errors = {}
         proving = self.prover.submit(self._prove, batch)
+        place.wait()
         began = time.monotonic()
         destination, *others = self.stage.destinations
-        self._upload(destination, batch, errors)
+        self._upload(destination, batch, errors, place.leave)
+        place.leave()
         uploaded = time.monotonic()
         proven = proving.result()
         waited = time.monotonic() - uploaded
@@ -140,7 +144,14 @@ class Dispatch:
                 proven.append(as_keeper_error(error))
         return proven
 
-    def _upload(self, destination: Destination, batch: list[Taken], errors: Errors) -> None:
+    def _upload(
+        self,
+        destination: Destination,
+        batch: list[Taken],
+        errors: Errors,
+        sent: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Upload a batch; `sent` is called when rclone has read all of it, if it says so."""
         if destination.error:
             # Why is told once, at the start of the run.
             text = f"{destination.to} could not be listed, so nothing was shipped there"
@@ -152,9 +163,13 @@ class Dispatch:
         about = " ".join([upload.database for upload in uploads[:1]])
         if len(uploads) > 1:
             about += f" and {len(uploads) - 1} more"
-        problems = self.shipper.upload(
-            destination, uploads, lambda done: self.listen(Tick(about, "upload", done, total))
-        )
+
+        def progress(done: int) -> None:
+            self.listen(Tick(about, "upload", done, total))
+            if done >= total:
+                sent()
+
+        problems = self.shipper.upload(destination, uploads, progress)
         errors |= {(destination.to, name): text for name, text in problems.items()}
 
     def _complete(self, delivered: Delivered, errors: Errors) -> None:

@@ -7,7 +7,7 @@
                              |                                  |
                              +-- upload: rclone, many files ----+        deliver
                                                |
-    the next batch is delivered meanwhile      v
+    the next batch is uploaded meanwhile       v
                              confirm, manifests, latest.json, record     finish
 
 A batch is one large database, or small ones up to BATCH_BYTES. It leaves the
@@ -29,7 +29,7 @@ from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.stage import Taken
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
 from sqlitekeeper.events import Listener
-from sqlitekeeper.workers import crew, in_order
+from sqlitekeeper.workers import Place, crew, in_order
 
 BATCH_BYTES = 64 * 2**20
 # Each holds a lock file open; two batches staged and two to be finished stay far below the
@@ -70,8 +70,11 @@ class Work(Protocol):
     def take(self, job: Job, listen: Listener) -> Taken:
         """Make the snapshot."""
 
-    def deliver(self, batch: list[Taken]) -> Delivered:
-        """Prove and upload a batch, and remove it from the staging folder."""
+    def deliver(self, batch: list[Taken], place: Place) -> Delivered:
+        """Prove and upload a batch, and remove it from the staging folder.
+
+        It is uploaded when its `place` in the queue is reached.
+        """
 
     def finish(self, delivered: Delivered) -> None:
         """Announce and record a batch."""
@@ -85,23 +88,33 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
     with ExitStack() as held, crew(STAGED_BATCHES) as shippers, crew(1) as finisher:
 
         def deliver(
-            batch: list[tuple[Claim, Taken]], before: Future[Future[None]] | None
+            batch: list[tuple[Claim, Taken]], place: Place, before: Future[Future[None]] | None
         ) -> Future[None]:
-            delivered = work.deliver([taken for _, taken in batch])
+            try:
+                delivered = work.deliver([taken for _, taken in batch], place)
+            finally:
+                place.leave()
             if before:
                 # Batches are finished in their order, whichever is delivered first.
                 before.result()
             return finisher.submit(_finish, work, delivered, [claim for claim, _ in batch])
 
+        place: Place | None = None
         shipping: deque[Future[Future[None]]] = deque()
         finishing: Future[None] | None = None
         while queue or shipping:
-            claims = list(_claim(work, queue, held))
-            batch = _take(work, claims, queue, jobs, listen, may_wait=bool(shipping))
-            if batch:
+            groups = [list(_claim(work, queue, held))]
+            if len(groups[0]) == 1 and not shipping and jobs > 1:
+                # Nothing else goes on yet: the next large one is read at the same time.
+                groups.append(list(_claim(work, queue, held, in_hand=True)))
+            claims = [claim for group in groups for claim in group]
+            taken = _take(work, claims, queue, jobs, listen, may_wait=bool(shipping))
+            batches = [[pair for pair in taken if pair[0] in group] for group in groups]
+            for batch in filter(None, batches):
+                place = Place(place)
                 before = shipping[-1] if shipping else None
-                shipping.append(shippers.submit(deliver, batch, before))
-            if len(shipping) == STAGED_BATCHES or (shipping and not batch):
+                shipping.append(shippers.submit(deliver, batch, place, before))
+            if len(shipping) == STAGED_BATCHES or (shipping and not taken):
                 announced = shipping.popleft().result()
                 # One batch waits to be finished, no more: its locks are kept meanwhile.
                 if finishing:
@@ -111,8 +124,13 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
             finishing.result()
 
 
-def _claim(work: Work, queue: deque[Job], held: ExitStack) -> Iterator[Claim]:
-    """Lock the jobs of the next batch, and take them off the queue."""
+def _claim(
+    work: Work, queue: deque[Job], held: ExitStack, *, in_hand: bool = False
+) -> Iterator[Claim]:
+    """Lock the jobs of the next batch, and take them off the queue.
+
+    `in_hand` is whether locks are held for what nobody works on yet.
+    """
     size = count = 0
     while queue and count < BATCH_DATABASES:
         job = queue[0]
@@ -122,9 +140,9 @@ def _claim(work: Work, queue: deque[Job], held: ExitStack) -> Iterator[Claim]:
         try:
             # Nobody is waited for with locks in hand: those of a batch that is
             # under way will be given up whatever happens here.
-            lock = work.lock(job, wait=not count)
+            lock = work.lock(job, wait=not count and not in_hand)
         except LockedError as error:
-            if count:
+            if count or in_hand:
                 return
             work.fail(job, error)
         except (KeeperError, OSError) as error:

@@ -40,7 +40,7 @@ from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
-from sqlitekeeper.workers import crew, one_at_a_time
+from sqlitekeeper.workers import Place, crew, one_at_a_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +205,9 @@ class _Run:
         """Note why a database is not backed up."""
         self.results[job.path] = failed(job.name, job.path, error)
 
-    def deliver(self, batch: list[Taken]) -> Delivered:
+    def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Prove and upload a batch."""
-        return self.dispatch.deliver(batch)
+        return self.dispatch.deliver(batch, place)
 
     def finish(self, delivered: Delivered) -> None:
         """Announce a batch, and remember what was confirmed."""

@@ -15,11 +15,13 @@ from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.pipeline import Job, run_pipeline
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.backups.results import BackupRun
 from sqlitekeeper.backups.run import BackupOptions, back_up
 from sqlitekeeper.backups.stage import Taken
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError
 from sqlitekeeper.events import Event, Listener, ignore
-from tests.conftest import MakeDatabase
+from sqlitekeeper.workers import Place
+from tests.conftest import MakeDatabase, WrapRclone, wait_until
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 SMALL, LARGE = 2**20, 2**30
@@ -40,6 +42,8 @@ class Stations:
         self.under_way: set[str] = set()
         self.failures: dict[str, KeeperError] = {}
         self.before_delivery: Callable[[list[str]], None] = lambda names: None
+        self.upload: Callable[[list[str]], None] = lambda names: None
+        self.after_upload: Callable[[list[str]], None] = lambda names: None
         self.after_delivery: Callable[[list[str]], None] = lambda names: None
         self.before_announcement: Callable[[list[str]], None] = lambda names: None
         self._lock = threading.Lock()
@@ -76,9 +80,13 @@ class Stations:
             self.most_staged = max(self.most_staged, sum(self.staged.values()))
         return Taken(job.name, job.path, NOW, job.name, "", size, {}, None, 0.0, None)
 
-    def deliver(self, batch: list[Taken]) -> Delivered:
+    def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         names = [taken.name for taken in batch]
         self.before_delivery(names)
+        place.wait()
+        self.upload(names)
+        place.leave()
+        self.after_upload(names)
         with self._lock:
             for name in names:
                 del self.staged[name]
@@ -133,19 +141,55 @@ def test_next_database_is_read_while_one_is_shipped() -> None:
     assert stations.log == ["a", "b"]
 
 
-def test_two_batches_are_delivered_at_once() -> None:
-    """One may be at its end, where little goes on, when the other begins; their order stays."""
+@pytest.mark.parametrize(("jobs", "at_once"), [(1, 1), (2, 2), (8, 2)])
+def test_first_two_large_databases_are_read_at_once(
+    monkeypatch: pytest.MonkeyPatch, jobs: int, at_once: int
+) -> None:
+    """Nothing else goes on then; but no more than --jobs."""
+    stations = Stations(a=LARGE, b=LARGE, c=LARGE)
+    take, reading, most = stations.take, set[str](), 0
+
+    def take_slowly(job: Job, listen: Listener) -> Taken:
+        nonlocal most
+        reading.add(job.name)
+        if job.name in "ab":
+            others = {"a", "b"} - {job.name}
+            wait_until(lambda: others <= reading or at_once == 1)
+        most = max(most, len(reading))
+        taken = take(job, listen)
+        # Here they meet again, so that neither has left before the other has looked.
+        if job.name in "ab" and at_once > 1:
+            both.wait(30)
+        reading.discard(job.name)
+        return taken
+
+    both = threading.Barrier(2)
+    monkeypatch.setattr(stations, "take", take_slowly)
+    run_pipeline(stations, stations.jobs, jobs, ignore)
+
+    assert most == at_once
+    assert stations.log == ["a", "b", "c"]
+
+
+def test_batch_is_uploaded_when_all_of_the_one_before_was_sent() -> None:
+    """What the destination then does with it, the next one need not wait for."""
     stations = Stations(a=LARGE, b=LARGE)
-    begun = threading.Event()
+    waiting, begun, order = threading.Event(), threading.Event(), list[str]()
+    stations.before_delivery = lambda names: waiting.set() if names == ["b"] else None
 
-    def deliver(names: list[str]) -> None:
-        if names == ["b"]:
+    def upload(names: list[str]) -> None:
+        order.append(f"{names[0]} begins")
+        if names == ["a"]:
+            wait_for(waiting)
+            order.append("a is sent")
+        else:
             begun.set()
-        wait_for(begun)
 
-    stations.before_delivery = deliver
+    stations.upload = upload
+    stations.after_upload = lambda names: wait_for(begun)
     run(stations)
 
+    assert order == ["a begins", "a is sent", "b begins"]
     assert stations.log == ["a", "b"]
 
 
@@ -153,7 +197,7 @@ def test_batches_are_finished_in_their_order() -> None:
     """Also when a later one is delivered first."""
     stations = Stations(a=LARGE, b=LARGE)
     gone = threading.Event()
-    stations.before_delivery = lambda names: wait_for(gone, names == ["a"])
+    stations.after_upload = lambda names: wait_for(gone, names == ["a"])
     stations.after_delivery = lambda names: gone.set() if names == ["b"] else None
 
     run(stations)
@@ -165,7 +209,7 @@ def test_next_batch_is_delivered_while_one_is_announced() -> None:
     """Manifests take a while at a far destination."""
     stations = Stations(a=LARGE, b=LARGE)
     delivered = threading.Event()
-    stations.before_delivery = lambda names: delivered.set() if names == ["b"] else None
+    stations.upload = lambda names: delivered.set() if names == ["b"] else None
     stations.before_announcement = lambda names: wait_for(delivered, names == ["a"])
 
     run(stations)
@@ -243,11 +287,33 @@ def test_what_the_background_raises_ends_the_run() -> None:
     assert stations.held == set()
 
 
+BackUpEach = Callable[..., BackupRun]
+
+
+@pytest.fixture
+def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch) -> BackUpEach:
+    """Really backs databases up, each as a batch of its own."""
+
+    def run(jobs: list[Job], listen: Listener = ignore) -> BackupRun:
+        monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**12)
+        options = BackupOptions(
+            to=(str(tmp_path / "to"),),
+            rclone=Rclone(find_rclone(None)),
+            state=tmp_path / "state",
+            host="web1",
+            keeper_version="0.1.0",
+            clock=lambda: NOW,
+            staging=staging,
+        )
+        return back_up(jobs, options, listen)
+
+    return run
+
+
 def test_staging_folder_never_holds_more_than_two_batches(
-    make_database: MakeDatabase, tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch
+    make_database: MakeDatabase, staging: Path, back_up_each: BackUpEach
 ) -> None:
     """Seen from outside, with real snapshots and a real rclone."""
-    monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**16)
     jobs = [Job(f"db{n}", make_database(f"db{n}.sqlite3", rows=1000)) for n in range(5)]
     most = 0
 
@@ -256,19 +322,36 @@ def test_staging_folder_never_holds_more_than_two_batches(
         sizes = [path.stat().st_size for path in staging.rglob("*.sqlite3")]
         most = max(most, len([size for size in sizes if size]))
 
-    options = BackupOptions(
-        to=(str(tmp_path / "to"),),
-        rclone=Rclone(find_rclone(None)),
-        state=tmp_path / "state",
-        host="web1",
-        keeper_version="0.1.0",
-        clock=lambda: NOW,
-        staging=staging,
-    )
-    result = back_up(jobs, options, look)
+    result = back_up_each(jobs, look)
 
     assert [one.outcome for one in result.databases] == ["shipped"] * 5
     assert 1 <= most <= 2
+
+
+# An upload of the first that has sent all, and ends when that of the second has begun.
+LINGERS = """
+names=$(cat)
+case $names in
+    a/*.sqlite3)
+        echo '{"level":"info","stats":{"bytes":1000000000}}' >&2
+        n=0
+        until [ -e "$0.begun" ]; do sleep 0.05; n=$((n + 1)); [ $n -lt 600 ] || exit 7; done ;;
+    b/*.sqlite3) touch "$0.begun" ;;
+esac
+printf '%s\\n' "$names" | "$real" "$@"
+exit $?
+"""
+
+
+def test_next_upload_begins_when_rclone_has_read_all_of_the_one_before(
+    make_database: MakeDatabase, back_up_each: BackUpEach, wrap_rclone: WrapRclone
+) -> None:
+    """It need not end for that: an S3 server first puts the parts together."""
+    wrap_rclone(copy=LINGERS)
+
+    result = back_up_each([Job(name, make_database(f"{name}.sqlite3")) for name in "ab"])
+
+    assert [one.outcome for one in result.databases] == ["shipped"] * 2
 
 
 def test_databases_that_take_the_room_from_one_another_are_taken_one_by_one() -> None:
