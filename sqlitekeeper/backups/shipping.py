@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from sqlitekeeper.backups.destination import Destination, sync_to_disk
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import latest_object, manifest_object
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
+from sqlitekeeper.backups.untrusted import (
+    MAX_MANIFEST_BYTES,
+    ManifestError,
+    NewerFormatError,
+    parse_manifest,
+)
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 
 SNAPSHOTS = "snapshots"
@@ -129,19 +136,45 @@ class Shipper:
         if ready:
             failed |= self._copy(folder, destination, ready)
         held = self._held(destination, texts.keys() - failed.keys(), hashes=True)
+        problems = dict(failed)
+        for path in texts.keys() - failed.keys():
+            if problem := paper_problem(path, texts[path], held, destination.to):
+                problems[path] = problem
+        readable = {p for p in problems if p in held and held[p].bytes <= MAX_MANIFEST_BYTES}
+        for path in self._overwritten(destination, readable, confirmed_at, folder):
+            del problems[path]
         errors: dict[str, str] = {}
-        for path, text in texts.items():
-            if problem := failed.get(path) or paper_problem(path, text, held, destination.to):
-                errors.setdefault(papers[path].database, problem)
-        # A part of a paper would be in the way of everyone who reads what there is.
-        parts = [p for p in texts if p in held and held[p].bytes != len(texts[p])]
-        if problem := self.withdraw(destination, parts):
-            errors |= {
-                papers[path].database: f"{errors[papers[path].database]}; {problem}"
-                for path in parts
-            }
+        for path in (path for path in papers if path in problems):
+            errors.setdefault(papers[path].database, problems[path])
         arrived = {path: p.database for path, p in papers.items() if p.database not in errors}
         return errors | _flush(destination, arrived)
+
+    def _overwritten(
+        self, destination: Destination, paths: set[str], confirmed_at: str, folder: Path
+    ) -> set[str]:
+        """Which of these papers another run has replaced by newer ones, as it may latest.json.
+
+        A part of a paper is deleted: it would be in the way of everyone who reads
+        what there is.
+        """
+        if not paths:
+            return set()
+        found = folder.with_name("found")
+        self.rclone.fetch(destination.to, paths, found)
+        newer, parts = set(), []
+        for path in paths:
+            try:
+                paper = parse_manifest((found / path).read_bytes(), path)
+            except (FileNotFoundError, NewerFormatError):
+                continue
+            except ManifestError:
+                parts.append(path)
+                continue
+            at = paper.confirmed_at
+            if at and at >= datetime.fromisoformat(confirmed_at):
+                newer.add(path)
+        self.withdraw(destination, parts)
+        return newer
 
     def _held(
         self, destination: Destination, paths: set[str], *, hashes: bool = False

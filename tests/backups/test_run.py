@@ -605,6 +605,20 @@ def test_rclone_that_misbehaves_is_found_out(
     assert list(staging.iterdir()) == []
 
 
+@pytest.mark.parametrize(("year", "status"), [("21", 0), ("19", 1)])
+def test_latest_json_that_another_run_has_refreshed_is_no_fault(
+    keeper: Keeper, app: Path, to: Path, wrap_rclone: WrapRclone, year: str, status: int
+) -> None:
+    """It is the newer one that counts; an older one was not refreshed."""
+    change = f's/confirmed_at": *"20/confirmed_at": "{year}/'
+    wrap_rclone(copy=f'"$real" "$@"; sed -i \'{change}\' {to}/app/latest.json; exit 0')
+
+    run = keeper("backup", "--json")
+
+    assert run.status == status, run.err
+    assert f'confirmed_at": "{year}' in (to / "app/latest.json").read_text()
+
+
 def test_failed_shipment_is_not_remembered(
     keeper: Keeper, app: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
