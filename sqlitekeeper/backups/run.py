@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.state.claims import Claims
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
@@ -90,7 +91,11 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     _tell_vanished(shipments, options, listen)
     names = [job.name for job in jobs]
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
-    with staging_folder(options.staging) as folder, crew(1) as prover:
+    with (
+        staging_folder(options.staging) as folder,
+        closing(Claims()) as claims,
+        crew(1) as prover,
+    ):
         stage = Stage(
             folder=folder,
             destinations=destinations,
@@ -102,6 +107,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             clock=options.clock,
             watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
             seen=seen,
+            claim=claims.claim,
         )
         dispatch = Dispatch(stage, Shipper(options.rclone, folder), options.clock, listen, prover)
         run = _Run(options, stage, previous, dispatch, listen)

@@ -28,6 +28,9 @@ from sqlitekeeper.database.snapshot import Source, take_snapshot
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.state.history import Seen, Shipment
 
+# Whoever only keeps names from others does not keep a backup from being made.
+MOST_REFUSED = 60
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -95,6 +98,7 @@ class Stage:
     watch: LossWatch = field(default_factory=LossWatch)
     seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
+    claim: Callable[[Path, str], bool] = lambda path, key: True
     newest: dict[str, datetime] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +121,7 @@ class Stage:
             text = "not read: nobody has written to it since its last snapshot"
             listen(Note(name, text, Level.DETAIL))
             return untouched
-        taken_at, key = self._free_name(name)
+        taken_at, key = self._free_name(name, path)
         file = self.folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -217,8 +221,11 @@ class Stage:
             return None
         return shipment
 
-    def _free_name(self, name: str) -> tuple[datetime, str]:
+    def _free_name(self, name: str, path: Path) -> tuple[datetime, str]:
         """The time of the snapshot and its object, which neither staging nor a destination has.
+
+        Nor does another run of this host that shares no locks with this one, or its
+        manifest could come to lie beside this one's snapshot.
 
         It is later than what there is already, even if the clock has been set
         back by a little: what is newer has to sort as newer. What is dated far
@@ -228,9 +235,14 @@ class Stage:
         newest = self.newest.get(name)
         after = [newest + timedelta(seconds=1)] if newest and not is_ahead(newest, now) else []
         taken_at = max([now, *after, *self._after_others(name)])
-        while self._is_taken(name, key := snapshot_object(name, taken_at)):
+        refused = 0
+        while True:
+            key = snapshot_object(name, taken_at)
+            if not self._is_taken(name, key):
+                if refused == MOST_REFUSED or self.claim(path, key):
+                    return taken_at, key
+                refused += 1
             taken_at += timedelta(seconds=1)
-        return taken_at, key
 
     def _after_others(self, name: str) -> Iterator[datetime]:
         """The first moments that are later than what this host is known to have shipped.

@@ -4,7 +4,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -514,3 +514,30 @@ def test_full_text_index_that_cannot_be_checked_is_a_warning(
     prepare(stage, "app", path, heard.append)
 
     assert any("ft could not be checked" in text for text in warnings(heard))
+
+
+def test_name_that_another_run_has_claimed_is_left_to_it(
+    stage: Stage, make_database: MakeDatabase
+) -> None:
+    """The next second is free."""
+    asked: list[tuple[Path, str]] = []
+
+    def claim(path: Path, key: str) -> bool:
+        asked.append((path, key))
+        return len(asked) > 2
+
+    path = make_database("app.sqlite3")
+    taken = replace(stage, claim=claim).take("app", path)
+
+    assert asked[0] == (path, KEY)
+    assert taken.object == KEY.replace("030000Z", "030002Z")
+    assert taken.taken_at == NOW + timedelta(seconds=2)
+
+
+def test_nobody_keeps_a_backup_from_being_made_by_claiming_all_names(
+    stage: Stage, make_database: MakeDatabase
+) -> None:
+    """Anyone on the host could do that."""
+    stage = replace(stage, claim=lambda path, key: False)
+
+    assert stage.take("app", make_database("app.sqlite3")).taken_at > NOW

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import REPOSITORY, OtherUser, Outcome
 from tests.faults.conftest import StartWriter
 from tests.faults.ledger import make_ledger, make_slack, problems_of
+from tests.faults.scene import assert_whole
 
 ROUNDS = 2
 
@@ -47,6 +48,19 @@ def path(tmp_path: Path) -> Path:
     """A ledger."""
     make_ledger(tmp_path / "app.sqlite3", bytes_of_ballast=300_000)
     return tmp_path / "app.sqlite3"
+
+
+def test_backups_of_two_state_folders_are_whole(
+    tmp_path: Path, path: Path, staging: Path, start_writer: StartWriter
+) -> None:
+    """In the same second, in which each gives its snapshot a name of its own."""
+    start_writer(path)
+    for _ in range(ROUNDS):
+        runs = side_by_side(tmp_path, "backup", path, "--to", "dest", "--force", "--json")
+
+        assert [run.status for run in runs] == [0, 0]
+        assert len({run.entry["shipped"][0]["object"] for run in runs}) == 2
+        assert_whole(tmp_path / "dest")
 
 
 @pytest.mark.parametrize("command", ["vacuum", "convert"])

@@ -1,0 +1,60 @@
+"""Names that keeper runs of this host keep from one another, whatever their user and state folder.
+
+Locks lie in the state folder, and runs with different ones do not see each
+other's. A file that all users share would have to lie where anyone can put
+something in its place. The names of abstract sockets belong to nobody, leave
+nothing behind and end with the process (unix(7)); only Linux has them.
+"""
+
+import errno
+import hashlib
+import os
+import socket
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+# A name holds the second of its snapshot: nobody asks for it later, unless a clock is set back.
+KEPT_SECONDS = 2.0
+# Each holds a file descriptor.
+MOST_KEPT = 200
+
+
+class Claims:
+    """The names that this run has claimed in the last moments; several threads may use it."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[float, socket.socket]] = deque()
+        self._lock = threading.Lock()
+
+    def claim(self, database: Path, name: str) -> bool:
+        """Claim a name for something of a database; False where another run has it.
+
+        Where it cannot be told, nothing is in the way: a claim is a courtesy.
+        """
+        real = os.fsencode(os.path.realpath(database))
+        digest = hashlib.sha256(real + b"\0" + os.fsencode(name)).hexdigest()
+        with self._lock:
+            now = time.monotonic()
+            while self._kept and (
+                self._kept[0][0] < now - KEPT_SECONDS or len(self._kept) >= MOST_KEPT
+            ):
+                self._kept.popleft()[1].close()
+            try:
+                claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            except OSError:
+                return True
+            try:
+                claimed.bind(f"\0sqlitekeeper-{digest}")
+            except OSError as error:
+                claimed.close()
+                return error.errno != errno.EADDRINUSE
+            self._kept.append((now, claimed))
+            return True
+
+    def close(self) -> None:
+        """Give all of them up."""
+        with self._lock:
+            while self._kept:
+                self._kept.pop()[1].close()
