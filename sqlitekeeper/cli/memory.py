@@ -10,7 +10,7 @@ from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.state.history import History
 from sqlitekeeper.state.history_file import SetAsideError
-from sqlitekeeper.state.report import HistoryPoint
+from sqlitekeeper.state.history_point import HistoryPoint
 
 
 def measured(paths: Iterable[Path]) -> list[tuple[Path, Measurement]]:

@@ -24,8 +24,8 @@ from sqlitekeeper.database.measure import measure
 from sqlitekeeper.events import Listener, Note
 from sqlitekeeper.output.prometheus import report_metrics
 from sqlitekeeper.output.report import show_report
+from sqlitekeeper.state.history_point import HistoryPoint
 from sqlitekeeper.state.report import (
-    HistoryPoint,
     Neighbour,
     ReportEntry,
     Sort,

@@ -13,7 +13,8 @@ from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted, size, span
 
 if TYPE_CHECKING:
-    from sqlitekeeper.state.report import HistoryPoint, ReportEntry, TableSpace
+    from sqlitekeeper.state.history_point import HistoryPoint
+    from sqlitekeeper.state.report import ReportEntry, TableSpace
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_NAME = 8

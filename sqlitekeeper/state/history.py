@@ -18,7 +18,7 @@ from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
-from sqlitekeeper.state.report import HistoryPoint
+from sqlitekeeper.state.history_point import HistoryPoint
 from sqlitekeeper.state.thinning import DAY_MS, thin
 
 THIN_EVERY_MS = DAY_MS

@@ -21,9 +21,9 @@ from sqlitekeeper.state.growth import (
     seconds,
     trend,
 )
+from sqlitekeeper.state.history_point import HistoryPoint
 
 __all__ = [
-    "HistoryPoint",
     "ReportEntry",
     "Sort",
     "Subject",
@@ -36,16 +36,6 @@ Sort = Literal["attention", "growth", "free", "size", "name"]
 # Comparing all pairs of a history takes its time: with many databases, fewer points of each.
 POINTS_OF_ALL = 6000
 LEAST_POINTS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryPoint:
-    """An earlier measurement; `at` is ISO 8601 UTC, sizes in bytes."""
-
-    at: str
-    bytes: int
-    free_bytes: int
-    wal_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sqlitekeeper.database.page_map import PageMap, page_map
 from sqlitekeeper.output.charts import SizeAt, size_chart
 from sqlitekeeper.output.html import report_page
-from sqlitekeeper.state.report import HistoryPoint, ReportEntry, TableSpace
+from sqlitekeeper.state.history_point import HistoryPoint
+from sqlitekeeper.state.report import ReportEntry, TableSpace
 from tests.conftest import MakeDatabase, contents
 
 AT = datetime(2026, 11, 23, 3, tzinfo=UTC)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlitekeeper.output.plain import shortened
 from sqlitekeeper.output.report import per_day, show_report, sparkline, to_do
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.state.report import HistoryPoint, ReportEntry, TableSpace
+from sqlitekeeper.state.history_point import HistoryPoint
+from sqlitekeeper.state.report import ReportEntry, TableSpace
 
 MEBIBYTE = 2**20
 ENTRY = ReportEntry(

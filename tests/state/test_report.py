@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.database.measure import Measurement
+from sqlitekeeper.state.history_point import HistoryPoint
 from sqlitekeeper.state.report import (
-    HistoryPoint,
     Neighbour,
     ReportEntry,
     Sort,
