@@ -1,6 +1,7 @@
 """What may be shown of texts, command lines and addresses that hold secrets."""
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 HIDDEN = "***"
@@ -91,3 +92,12 @@ def _is_secret_flag(flag: str) -> bool:
 def _is_secret(name: str) -> bool:
     words = re.split(r"[-_]+", name.lower().strip("-"))
     return words[-1] not in _HARMLESS_ENDS and not _SECRET_WORDS.isdisjoint(words)
+
+
+def as_typed(command: Sequence[str], names: Iterable[str] | None) -> str:
+    """A command as one could type it into a shell, with what it reads; no secrets of its flags."""
+    line = shlex.join(redacted(command))
+    if names is None:
+        return line
+    listed = sorted(names)
+    return f"printf '%s\\n' {shlex.join(listed)} | {line}" if listed else f"{line} </dev/null"

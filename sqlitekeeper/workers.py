@@ -6,7 +6,7 @@ with `stop_if_asked` whether its crew was told to end.
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from sqlitekeeper.events import Event, Listener, Note
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LOOK_SECONDS = 0.2
 
 # Of the crew that the current thread works in, and of all that wait for what it does.
 _endings: ContextVar[tuple[threading.Event, ...]] = ContextVar("_endings", default=())
@@ -30,6 +31,18 @@ def stop_if_asked() -> None:
     """
     if any(ending.is_set() for ending in _endings.get()):
         raise RunInterruptedError("interrupted")
+
+
+def result_of(future: Future[Result]) -> Result:
+    """What a future gives, when it is there; a signal is heard meanwhile.
+
+    Python hears a signal when its main thread next runs code of its own. One that
+    came just before the thread began to wait for a lock does not wake it, so it
+    wakes by itself, time and again.
+    """
+    while not future.done():
+        wait([future], LOOK_SECONDS)
+    return future.result()
 
 
 class Crew:
@@ -129,7 +142,7 @@ def in_order(
         ]
         for future, turn in zip(futures, turns, strict=True):
             turn.come()
-            results.append(future.result())
+            results.append(result_of(future))
     return results
 
 

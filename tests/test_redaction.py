@@ -2,7 +2,7 @@
 
 import pytest
 
-from sqlitekeeper.redaction import concealed, redacted, scrubbed, secrets_in
+from sqlitekeeper.redaction import as_typed, concealed, redacted, scrubbed, secrets_in
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,8 @@ def test_scrubbed_text_has_none_of_the_secrets() -> None:
 def test_only_the_host_of_an_address_is_left(url: str, shown: str) -> None:
     """The rest of a ping URL is its password."""
     assert concealed(url) == shown
+
+
+def test_command_without_names_reads_nothing() -> None:
+    """It does not wait for somebody to type them."""
+    assert as_typed(["rclone", "copy"], []) == "rclone copy </dev/null"

@@ -1,5 +1,7 @@
 """Several things at once, told in order and ended by a signal."""
 
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future
@@ -9,6 +11,7 @@ import pytest
 from sqlitekeeper.errors import RunInterruptedError
 from sqlitekeeper.events import Event, Listener, Note, Tick
 from sqlitekeeper.workers import Place, crew, in_order, stop_if_asked
+from tests.conftest import REPOSITORY, WAIT_SECONDS
 
 
 def test_results_and_notes_come_in_the_order_of_the_items() -> None:
@@ -197,3 +200,44 @@ def test_place_that_is_reached_by_a_crew_that_ends_is_not_used() -> None:
     with pytest.raises(ZeroDivisionError):
         end(futures)
     assert isinstance(futures[1].exception(), RunInterruptedError)
+
+
+UNHEARD = """
+import signal, sys, threading, time
+from sqlitekeeper.errors import RunInterruptedError
+from sqlitekeeper.workers import crew, in_order, result_of, stop_if_asked
+
+def interrupt(*arguments):
+    raise RunInterruptedError("interrupted")
+
+def work(*arguments):
+    # Its main thread is not woken: as if the signal had come just before that began to wait.
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+    while True:
+        stop_if_asked()
+        time.sleep(0.001)
+
+signal.signal(signal.SIGTERM, interrupt)
+try:
+    if sys.argv[1] == "in order":
+        in_order([1, 2], work, 2, print)
+    else:
+        with crew(1) as workers:
+            result_of(workers.submit(work))
+except RunInterruptedError:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("way", ["in order", "result"])
+def test_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same(way: str) -> None:
+    """Ctrl-C in the wrong microsecond, and nobody would hear it before the work is done."""
+    run = subprocess.run(
+        [sys.executable, "-c", UNHEARD, way],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_SECONDS,
+    )
+
+    assert (run.stdout, run.stderr) == ("interrupted\n", "")

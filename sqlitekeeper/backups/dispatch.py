@@ -88,17 +88,16 @@ class Dispatch:
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Upload a batch while it is proven, and finish it at all destinations but the last.
 
-        Its `place` is left when the first destination has been sent everything: what it
-        does with that takes a while, and the next batch may be sent meanwhile.
-        Nothing of the batch stays in the staging folder.
+        It begins when its `place` is reached, and leaves it when the last destination has
+        been sent everything: what that does with it takes a while, and the next batch may
+        be sent meanwhile. Nothing of the batch stays in the staging folder.
         """
         errors: Errors = {}
         proving = self.prover.submit(self._prove, batch)
         place.wait()
         began = time.monotonic()
         destination, *others = self.stage.destinations
-        self._upload(destination, batch, errors, place.leave)
-        place.leave()
+        self._upload(destination, batch, errors, None if others else place.leave)
         uploaded = time.monotonic()
         proven = proving.result()
         waited = time.monotonic() - uploaded
@@ -107,7 +106,8 @@ class Dispatch:
             # Finished first: the next may be slow, or hang, or be what the run ends with.
             self._complete(delivered, errors)
             delivered = replace(delivered, last=other)
-            self._upload(other, [one.taken for one in delivered.staged], errors)
+            sent = place.leave if other is others[-1] else None
+            self._upload(other, [one.taken for one in delivered.staged], errors, sent)
             for taken in delivered.unsound:
                 errors[other.to, taken.name] = "failed its check, so it was not uploaded"
         for taken in batch:
@@ -149,9 +149,9 @@ class Dispatch:
         destination: Destination,
         batch: list[Taken],
         errors: Errors,
-        sent: Callable[[], None] = lambda: None,
+        sent: Callable[[], None] | None,
     ) -> None:
-        """Upload a batch; `sent` is called when rclone has read all of it, if it says so."""
+        """Upload a batch; `sent` is called when rclone has read all of it, or has ended."""
         if destination.error:
             # Why is told once, at the start of the run.
             text = f"{destination.to} could not be listed, so nothing was shipped there"
@@ -166,10 +166,12 @@ class Dispatch:
 
         def progress(done: int) -> None:
             self.listen(Tick(about, "upload", done, total))
-            if done >= total:
+            if sent and done >= total:
                 sent()
 
         problems = self.shipper.upload(destination, uploads, progress)
+        if sent:
+            sent()
         errors |= {(destination.to, name): text for name, text in problems.items()}
 
     def _complete(self, delivered: Delivered, errors: Errors) -> None:

@@ -1,5 +1,6 @@
 """Manifests and the like, from a destination and to it: small files, all in one rclone run."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +8,6 @@ from pathlib import Path
 
 from sqlitekeeper.backups.destination import Destination, sync_to_disk
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
-from sqlitekeeper.backups.shipping import paper_problem
 from sqlitekeeper.backups.untrusted import (
     MAX_MANIFEST_BYTES,
     Manifest,
@@ -21,9 +21,9 @@ PREFIX = "keeper-papers-"
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """A private folder for small files, where temporary files belong."""
-    parent = Path(tempfile.gettempdir())
+def _folder(parent: Path | None = None) -> Iterator[Path]:
+    """A private folder for small files, in `parent` or where temporary files belong."""
+    parent = parent or Path(tempfile.gettempdir())
     # What a killed run left is a few kilobytes of copies: not worth a word.
     remove_litter(parent, PREFIX)
     with private_folder(parent, PREFIX) as folder:
@@ -31,7 +31,7 @@ def _folder() -> Iterator[Path]:
 
 
 def try_papers(
-    rclone: Rclone, to: str, objects: Iterable[RemoteObject]
+    rclone: Rclone, to: str, objects: Iterable[RemoteObject], parent: Path | None = None
 ) -> tuple[dict[str, bytes], RcloneError | None]:
     """The contents of small objects, by path, and why some are missing if rclone says so.
 
@@ -42,7 +42,7 @@ def try_papers(
     if not paths:
         return {}, None
     contents: dict[str, bytes] = {}
-    with _folder() as folder:
+    with _folder(parent) as folder:
         report = rclone.fetch(to, paths, folder)
         for path in paths:
             file = folder / path
@@ -95,15 +95,20 @@ def read_manifest(
 
 
 def store_papers(
-    rclone: Rclone, destination: Destination, texts: Mapping[str, bytes]
+    rclone: Rclone,
+    destination: Destination,
+    texts: Mapping[str, bytes],
+    parent: Path | None = None,
 ) -> dict[str, str]:
     """Upload small objects, in one run; what went wrong by path.
 
-    Whatever is not named there was read back from the destination.
+    Whatever is not named there was read back from the destination, or another
+    run has put a newer one in its place. They are written to a private folder
+    before, in `parent` or where temporary files belong.
     """
     if not texts:
         return {}
-    with _folder() as folder:
+    with _folder(parent) as folder:
         for path, text in texts.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,14 +118,79 @@ def store_papers(
     problems = {}
     if report.error:
         problems = {path: report.error.full_text for path in texts if path not in report.done}
-    arrived = [path for path in texts if path not in problems]
+    arrived = {path: text for path, text in texts.items() if path not in problems}
+    if not arrived:
+        return problems
     try:
-        held = rclone.confirm(destination.to, arrived, hashes=True) if arrived else {}
-        wrong = {path: paper_problem(path, texts[path], held, destination.to) for path in arrived}
-        problems |= {path: problem for path, problem in wrong.items() if problem}
+        held = rclone.confirm(destination.to, arrived, hashes=True)
+        problems |= _read_back(rclone, destination, arrived, held, parent)
         whole = [path for path in arrived if path not in problems]
         if destination.folder is not None and whole:
             sync_to_disk(destination.folder, whole)
     except (KeeperError, OSError) as error:
         problems |= dict.fromkeys(arrived, as_keeper_error(error).full_text)
     return problems
+
+
+def _read_back(
+    rclone: Rclone,
+    destination: Destination,
+    texts: Mapping[str, bytes],
+    held: Mapping[str, RemoteObject],
+    parent: Path | None,
+) -> dict[str, str]:
+    """What is wrong with papers at a destination, by path; what is not as it was sent is read.
+
+    A part of one that was sent is deleted: it would be in the way of everyone
+    who reads what there is.
+    """
+    seen = {path: paper_problem(path, text, held, destination.to) for path, text in texts.items()}
+    problems = {path: problem for path, problem in seen.items() if problem}
+    strange = [held[path] for path in problems if path in held]
+    if not strange:
+        return problems
+    contents, _ = try_papers(rclone, destination.to, strange, parent)
+    parts = []
+    for item in strange:
+        found, sent = contents.get(item.path), texts[item.path]
+        if found is None or len(found) != item.bytes:
+            # What did not come as it lies there says nothing.
+            continue
+        if found != sent and sent.startswith(found):
+            parts.append(item.path)
+        elif _is_refreshed(found, sent):
+            del problems[item.path]
+    if parts and (error := rclone.delete(destination.to, parts).error):
+        problems |= {path: f"{problems[path]}; {error.full_text}" for path in parts}
+    return problems
+
+
+def paper_problem(path: str, text: bytes, held: Mapping[str, RemoteObject], to: str) -> str | None:
+    """What is wrong with a paper at the destination `to`, as far as size and hash tell.
+
+    The size alone would not tell a stale latest.json from a fresh one, so a
+    hash is compared where the destination knows one.
+    """
+    found = held.get(path)
+    if found is None or found.bytes != len(text):
+        return f"rclone reported no error, but {path} is not whole at {to}"
+    for algorithm in ("md5", "sha1", "sha256"):
+        if given := found.hashes.get(algorithm):
+            digest = hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
+            if given != digest:
+                return f"rclone reported no error, but {path} at {to} is an older one"
+    return None
+
+
+def _is_refreshed(found: bytes, sent: bytes) -> bool:
+    """Whether a latest.json is the same or a newer one, of another run, than was sent."""
+    try:
+        theirs, ours = (parse_manifest(text, "") for text in (found, sent))
+    except ManifestError:
+        return False
+    return (
+        theirs.database == ours.database
+        and theirs.confirmed_at is not None
+        and ours.confirmed_at is not None
+        and theirs.confirmed_at >= ours.confirmed_at
+    )

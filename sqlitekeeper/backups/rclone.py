@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from sqlitekeeper.backups.rclone_log import (
 from sqlitekeeper.backups.rclone_process import StalledError, run_process
 from sqlitekeeper.backups.rclone_program import environment, version_of
 from sqlitekeeper.backups.upload_options import is_counted, upload_options
-from sqlitekeeper.redaction import redacted, scrubbed, secrets_in
+from sqlitekeeper.redaction import as_typed, scrubbed, secrets_in
 
 __all__ = [
     "TIMEOUT_SECONDS",
@@ -29,7 +28,6 @@ __all__ = [
     "RcloneFailedError",
     "RemoteObject",
     "Report",
-    "as_typed",
     "ends_with_slash",
 ]
 
@@ -79,13 +77,18 @@ class Rclone:
         self.say_command = say_command
         self.timeout_seconds = timeout_seconds
         self._calls: list[str] = []
+        self._uncounted: list[str] = []
         self._on_s3: set[str] = set()
-        self.uncounted_uploads = 0
 
     @property
     def calls(self) -> dict[str, int]:
         """The calls of providers' APIs so far, by kind; none where there is no HTTP."""
         return dict(Counter(self._calls))
+
+    @property
+    def uncounted_uploads(self) -> int:
+        """How many files were uploaded whose calls are not among `calls`."""
+        return len(self._uncounted)
 
     def version(self) -> str:
         """rclone's version, such as "v1.75.2".
@@ -155,12 +158,15 @@ class Rclone:
         wanted = frozenset(paths)
         sizes = [facts[1] for facts in looks(folder, wanted).values()]
         options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
-        arguments = ["--no-check-dest", *options, str(folder), ends_with_slash(to)]
+        arguments = ["--no-check-dest", str(folder), ends_with_slash(to)]
         is_local = to.startswith("/")
         before = looks(Path(to), wanted) if is_local else {}
         counted = is_counted(to, sizes)
-        self.uncounted_uploads += 0 if counted else len(wanted)
-        report = self._work("copy", wanted, arguments, to, "Copied", progress, counted=counted)
+        if not counted:
+            self._uncounted.extend(wanted)
+        report = self._work(
+            "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
+        )
         if report.error and is_local:
             remove_parts(folder, Path(to), before, wanted - report.done)
         return report
@@ -210,9 +216,12 @@ class Rclone:
         done_word: str,
         progress: Callable[[int], None] = lambda done: None,
         *,
+        defaults: Sequence[str] = (),
         counted: bool = True,
     ) -> Report:
         """Run a command on listed paths, and again on those that its log does not name.
+
+        Of the flags, `defaults` come before the user's own, which win.
 
         rclone's own retries would begin with the first path again: with
         --no-check-dest, files that had arrived were uploaded three times
@@ -230,7 +239,7 @@ class Rclone:
             if done_word in str(entry.get("msg")):
                 said.add(str(entry.get("object")))
 
-        general = [self.program, command, *self.extra, "--verbose"]
+        general = [self.program, command, *defaults, *self.extra, "--verbose"]
         for attempts_left in reversed(range(self._attempts())):
             try:
                 rest = wanted - said
@@ -329,12 +338,3 @@ class Rclone:
             words = [scrubbed(word, secrets) for word in log.words]
             raise RcloneFailedError(command[1], where, status, words)
         return output
-
-
-def as_typed(command: Sequence[str], names: Iterable[str] | None) -> str:
-    """A command as one could type it into a shell, with what it reads; no secrets of its flags."""
-    line = shlex.join(redacted(command))
-    if names is None:
-        return line
-    listed = sorted(names)
-    return f"printf '%s\\n' {shlex.join(listed)} | {line}" if listed else f"{line} </dev/null"

@@ -33,8 +33,9 @@ from sqlitekeeper.backups.shipping import Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Taken
 from sqlitekeeper.backups.staging import remove_litter, staging_folder
 from sqlitekeeper.backups.vanished import vanished
-from sqlitekeeper.database.files import sidecar, size_of
+from sqlitekeeper.database.files import free_bytes, sidecar, size_of
 from sqlitekeeper.database.proof import CheckKind
+from sqlitekeeper.database.snapshot import SPARE_BYTES
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.state.claims import Claims
@@ -48,8 +49,8 @@ from sqlitekeeper.workers import Place, crew, one_at_a_time
 class BackupOptions:
     """Where to, how proven, how long kept, and what surrounds the run.
 
-    Without a `policy` nothing is ever deleted. `jobs` is how many small databases
-    are read at once. `loss_alarm` is the share of its
+    Without a `policy` nothing is ever deleted. `jobs` is how many databases are
+    read at once, of large ones two at the most. `loss_alarm` is the share of its
     rows that a table may lose, but not in the databases of `accept_loss`.
     `configured` are the names of all databases that there are, so that one that
     has vanished is told; None tells of none.
@@ -188,6 +189,10 @@ class _Run:
         if self.stage.is_untouched(job.name, job.path):
             return 0
         return size_of(job.path) + size_of(sidecar(job.path, "-wal"))
+
+    def has_room(self, size: int) -> bool:
+        """Whether two snapshots of so many bytes together fit into the staging folder now."""
+        return free_bytes(self.stage.folder) >= size + 2 * SPARE_BYTES
 
     def lock(self, job: Job, *, wait: bool) -> ExitStack:
         """Lock a database against other keeper runs."""

@@ -6,11 +6,8 @@ nothing that claims to be one. For the same reason a snapshot may be uploaded
 while it is being checked.
 """
 
-import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +15,11 @@ from sqlitekeeper.backups.checking import sha256_of
 from sqlitekeeper.backups.destination import Destination, sync_to_disk
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import latest_object, manifest_object
+from sqlitekeeper.backups.papers import store_papers
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
-from sqlitekeeper.backups.untrusted import (
-    MAX_MANIFEST_BYTES,
-    ManifestError,
-    NewerFormatError,
-    parse_manifest,
-)
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 
 SNAPSHOTS = "snapshots"
-PAPERS = "papers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +79,7 @@ class Shipper:
             whole = [parcel for parcel in parcels if parcel.database not in errors]
             if not whole:
                 return errors
-            # Of its own: another batch may be announced elsewhere at the same time.
-            with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as own:
-                return errors | self._papers(destination, whole, confirmed_at, Path(own) / PAPERS)
+            return errors | self._papers(destination, whole, confirmed_at)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
             return {parcel.database: text for parcel in parcels}
@@ -104,7 +93,9 @@ class Shipper:
 
     def _confirm(self, destination: Destination, uploaded: list[Parcel]) -> dict[str, str]:
         """What is not there as it was sent; the rest is flushed where that is ours to do."""
-        held = self._held(destination, {parcel.object for parcel in uploaded})
+        if not uploaded:
+            return {}
+        held = self.rclone.confirm(destination.to, [parcel.object for parcel in uploaded])
         errors = {
             parcel.database: problem
             for parcel in uploaded
@@ -113,74 +104,32 @@ class Shipper:
                 or _content_problem(parcel, destination)
             )
         }
+        # A part of a snapshot would lie there until it is pruned.
+        parts = {
+            parcel.object: parcel.database
+            for parcel in uploaded
+            if parcel.object in held and held[parcel.object].bytes < parcel.bytes
+        }
+        if problem := self.withdraw(destination, list(parts)):
+            errors |= {name: f"{errors[name]}; {problem}" for name in parts.values()}
         arrived = {p.object: p.database for p in uploaded if p.database not in errors}
         return errors | _flush(destination, arrived)
 
     def _papers(
-        self, destination: Destination, parcels: list[Parcel], confirmed_at: str, folder: Path
+        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
     ) -> dict[str, str]:
+        """Write manifests, and latest.json of those that are whole."""
         manifests = {manifest_object(p.object): p for p in parcels if p.upload}
-        latest = {latest_object(p.database): p for p in parcels}
-        papers = manifests | latest
-        texts = {path: encode(p.manifest) for path, p in manifests.items()} | {
-            path: encode(p.manifest | {"confirmed_at": confirmed_at}) for path, p in latest.items()
+        texts = {path: encode(parcel.manifest) for path, parcel in manifests.items()}
+        failed = store_papers(self.rclone, destination, texts, self.folder)
+        errors = {manifests[path].database: text for path, text in failed.items()}
+        latest = {latest_object(p.database): p for p in parcels if p.database not in errors}
+        texts = {
+            path: encode(parcel.manifest | {"confirmed_at": confirmed_at})
+            for path, parcel in latest.items()
         }
-        for path, text in texts.items():
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(text)
-        failed: dict[str, str] = {}
-        if manifests:
-            failed = self._copy(folder, destination, list(manifests))
-        ready = [path for path, p in latest.items() if manifest_object(p.object) not in failed]
-        if ready:
-            failed |= self._copy(folder, destination, ready)
-        held = self._held(destination, texts.keys() - failed.keys(), hashes=True)
-        problems = dict(failed)
-        for path in texts.keys() - failed.keys():
-            if problem := paper_problem(path, texts[path], held, destination.to):
-                problems[path] = problem
-        readable = {p for p in problems if p in held and held[p].bytes <= MAX_MANIFEST_BYTES}
-        for path in self._overwritten(destination, readable, confirmed_at, folder):
-            del problems[path]
-        errors: dict[str, str] = {}
-        for path in (path for path in papers if path in problems):
-            errors.setdefault(papers[path].database, problems[path])
-        arrived = {path: p.database for path, p in papers.items() if p.database not in errors}
-        return errors | _flush(destination, arrived)
-
-    def _overwritten(
-        self, destination: Destination, paths: set[str], confirmed_at: str, folder: Path
-    ) -> set[str]:
-        """Which of these papers another run has replaced by newer ones, as it may latest.json.
-
-        A part of a paper is deleted: it would be in the way of everyone who reads
-        what there is.
-        """
-        if not paths:
-            return set()
-        found = folder.with_name("found")
-        self.rclone.fetch(destination.to, paths, found)
-        newer, parts = set(), []
-        for path in paths:
-            try:
-                paper = parse_manifest((found / path).read_bytes(), path)
-            except (FileNotFoundError, NewerFormatError):
-                continue
-            except ManifestError:
-                parts.append(path)
-                continue
-            at = paper.confirmed_at
-            if at and at >= datetime.fromisoformat(confirmed_at):
-                newer.add(path)
-        self.withdraw(destination, parts)
-        return newer
-
-    def _held(
-        self, destination: Destination, paths: set[str], *, hashes: bool = False
-    ) -> dict[str, RemoteObject]:
-        """Ask for what was copied only: what is in the way of the rest could fail the question."""
-        return self.rclone.confirm(destination.to, sorted(paths), hashes=hashes) if paths else {}
+        failed = store_papers(self.rclone, destination, texts, self.folder)
+        return errors | {latest[path].database: text for path, text in failed.items()}
 
     def _copy(
         self,
@@ -212,28 +161,15 @@ def _size_problem(parcel: Parcel, held: dict[str, RemoteObject], to: str) -> str
 
 
 def _content_problem(parcel: Parcel, destination: Destination) -> str | None:
-    """Read a local copy back. Elsewhere rclone has compared hashes, where there are any."""
+    """Read a local copy back.
+
+    Elsewhere rclone has compared hashes, where there are any; of large files S3
+    itself has compared those of their parts (see upload_options).
+    """
     if destination.folder is None:
         return None
     if sha256_of(destination.folder / parcel.object) != parcel.manifest["snapshot"]["sha256"]:
         return f"{parcel.object} at {destination.to} has another content than the snapshot"
-    return None
-
-
-def paper_problem(path: str, text: bytes, held: dict[str, RemoteObject], to: str) -> str | None:
-    """What is wrong with a manifest or latest.json at the destination `to`.
-
-    The size alone would not tell a stale latest.json from a fresh one, so a
-    hash is compared where the destination knows one.
-    """
-    found = held.get(path)
-    if found is None or found.bytes != len(text):
-        return f"rclone reported no error, but {path} is not whole at {to}"
-    for algorithm in ("md5", "sha1", "sha256"):
-        if given := found.hashes.get(algorithm):
-            digest = hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
-            if given != digest:
-                return f"rclone reported no error, but {path} at {to} is an older one"
     return None
 
 

@@ -1,5 +1,6 @@
 """What rclone need not do for an upload, because keeper does it, or it proves nothing."""
 
+import os
 from collections.abc import Sequence
 
 # To log a request's headers, rclone sends as many bytes as it uploads to nowhere once more:
@@ -18,18 +19,25 @@ def upload_options(to: str, sizes: Sequence[int], *, bucket_exists: bool, is_s3:
     """Flags for an upload of files of these sizes, each of which saves calls or reading.
 
     keeper asks the destination for all that was uploaded, and reads local copies back.
+    What the user has set in the environment wins.
     """
-    # rclone would look at each object after its upload as well.
-    options = ["--s3-no-head"]
-    if bucket_exists:
-        # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
-        options.append("--s3-no-check-bucket")
     if to.startswith("/"):
         # It would read both files once more to compare their MD5; keeper compares sha256.
-        options.append("--ignore-checksum")
-    elif is_s3 and sizes and min(sizes) > PARTS_BYTES:
-        # rclone would read the whole file first, have S3 keep its MD5 as a remark, and compare
-        # the remark with what it wrote there. What S3 checks is the MD5 of each part, which
-        # goes along all the same (seen: 1.60 and 1.75).
-        options += ["--s3-disable-checksum", "--ignore-checksum"]
-    return options
+        options = ["--ignore-checksum"]
+    else:
+        # rclone would look at each object after its upload as well.
+        options = ["--s3-no-head"]
+        if bucket_exists:
+            # Saves the call that makes the bucket; where nothing is yet, it may have to be made.
+            options.append("--s3-no-check-bucket")
+        if is_s3 and sizes and min(sizes) > PARTS_BYTES:
+            # rclone would read the whole file first, have S3 keep its MD5 as a remark, and
+            # compare the remark with what it wrote there. What S3 checks is the MD5 of each
+            # part, which goes along all the same (seen: 1.60 and 1.75).
+            options += ["--s3-disable-checksum", "--ignore-checksum"]
+    return [option for option in options if _variable(option) not in os.environ]
+
+
+def _variable(option: str) -> str:
+    """The variable in which rclone looks for a flag: https://rclone.org/docs/#options."""
+    return "RCLONE_" + option.removeprefix("--").replace("-", "_").upper()

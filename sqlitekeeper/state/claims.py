@@ -11,21 +11,19 @@ import hashlib
 import os
 import socket
 import threading
-import time
 from collections import deque
 from pathlib import Path
 
-# A name holds the second of its snapshot: nobody asks for it later, unless a clock is set back.
-KEPT_SECONDS = 2.0
-# Each holds a file descriptor.
+# Each holds a file descriptor. As a name has the second of its snapshot in it, hardly
+# anyone asks for it after so many others.
 MOST_KEPT = 200
 
 
 class Claims:
-    """The names that this run has claimed in the last moments; several threads may use it."""
+    """The last names that this run has claimed; several threads may use it."""
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[float, socket.socket]] = deque()
+        self._kept: deque[socket.socket] = deque()
         self._lock = threading.Lock()
 
     def claim(self, database: Path, name: str) -> bool:
@@ -36,11 +34,8 @@ class Claims:
         real = os.fsencode(os.path.realpath(database))
         digest = hashlib.sha256(real + b"\0" + os.fsencode(name)).hexdigest()
         with self._lock:
-            now = time.monotonic()
-            while self._kept and (
-                self._kept[0][0] < now - KEPT_SECONDS or len(self._kept) >= MOST_KEPT
-            ):
-                self._kept.popleft()[1].close()
+            if len(self._kept) == MOST_KEPT:
+                self._kept.popleft().close()
             try:
                 claimed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             except OSError:
@@ -50,11 +45,11 @@ class Claims:
             except OSError as error:
                 claimed.close()
                 return error.errno != errno.EADDRINUSE
-            self._kept.append((now, claimed))
+            self._kept.append(claimed)
             return True
 
     def close(self) -> None:
         """Give all of them up."""
         with self._lock:
             while self._kept:
-                self._kept.pop()[1].close()
+                self._kept.pop().close()

@@ -1,6 +1,7 @@
 """Rows that are gone: the alarm, the hold that it puts on pruning, and how it is lifted."""
 
 import json
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -118,8 +119,8 @@ def newest_manifest(to: Path, run: Outcome) -> dict[str, Any]:
 
 def downloads(run: Outcome) -> int:
     """The rclone runs of a verbose run that fetched manifests."""
-    lines = run.err.splitlines()
-    return sum(" copy " in line and "keeper-papers-" in line for line in lines)
+    # The target comes last before the flags; of an upload it is the source that is private.
+    return len(re.findall(r" copy .*/ \S*/keeper-papers-\S+ --", run.err))
 
 
 def has_shipped(to: Path, *days: float, database: str = "app") -> list[str]:

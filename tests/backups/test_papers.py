@@ -117,6 +117,56 @@ def test_upload_that_is_only_claimed_is_a_problem(place: Path, wrap_rclone: Wrap
     assert "not whole" in problems["app/b.json"]
 
 
+def uploaded(place: Path, then: str) -> str:
+    """A shell script for rclone copy that does something when it has uploaded papers."""
+    upload = f'"$*" in *keeper-papers-????????\\ {place}/*'
+    return f'"$real" "$@"; status=$?; case {upload}) {then};; esac; exit $status'
+
+
+def test_half_a_paper_does_not_stay(place: Path, wrap_rclone: WrapRclone, any_rclone: Path) -> None:
+    """It would be in the way of everyone who reads what there is."""
+    wrap_rclone(copy=uploaded(place, f"truncate -s 2 {place}/app/a.json"))
+
+    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+
+    assert "not whole" in problems["app/a.json"]
+    assert not (place / "app/a.json").exists()
+
+
+def test_half_a_paper_that_cannot_be_deleted_is_told(place: Path, wrap_rclone: WrapRclone) -> None:
+    """With what rclone says."""
+    cut = uploaded(place, f"truncate -s 2 {place}/app/a.json")
+    wrap_rclone(copy=cut, delete="echo not yours >&2; exit 7")
+
+    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+
+    assert "not whole" in problems["app/a.json"]
+    assert "not yours" in problems["app/a.json"]
+
+
+def test_what_others_have_put_in_its_place_stays(place: Path, wrap_rclone: WrapRclone) -> None:
+    """Whatever it is, nobody but them knows."""
+    wrap_rclone(copy=uploaded(place, f"echo theirs > {place}/app/a.json"))
+
+    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+
+    assert problems.keys() == {"app/a.json"}
+    assert (place / "app/a.json").read_text() == "theirs\n"
+
+
+def test_download_that_fails_deletes_nothing(place: Path, wrap_rclone: WrapRclone) -> None:
+    """An old rclone leaves an empty file where the disk is full."""
+    script = uploaded(place, f"truncate -s 2 {place}/app/a.json")
+    fetch = f'"$*" in *{place}/\\ */keeper-papers-*'
+    empty = 'for one; do case "$one" in */keeper-papers-*) t="$one";; esac; done; mkdir "$t/app"'
+    wrap_rclone(copy=f'case {fetch}) {empty}; : > "$t/app/a.json"; exit 1;; esac; {script}')
+
+    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+
+    assert problems.keys() == {"app/a.json"}
+    assert (place / "app/a.json").read_bytes() == b"ne"
+
+
 def test_link_in_a_download_is_not_followed(place: Path, wrap_rclone: WrapRclone) -> None:
     """Whatever an rclone writes into the private folder, only regular files are read from it."""
     (place / "app/a.json").write_bytes(b"a")

@@ -55,6 +55,10 @@ class Stations:
     def expected_bytes(self, job: Job) -> int:
         return self.sizes[job.name]
 
+    def has_room(self, size: int) -> bool:
+        with self._lock:
+            return sum(self.staged.values()) + size <= self.room
+
     def lock(self, job: Job, *, wait: bool) -> ExitStack:
         if job.name in self.locked_elsewhere:
             if not wait:
@@ -169,6 +173,38 @@ def test_first_two_large_databases_are_read_at_once(
 
     assert most == at_once
     assert stations.log == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room"),
+    [
+        pytest.param({"a": LARGE, "b": LARGE}, 2 * LARGE - 1, id="no room for both"),
+        pytest.param({"a": LARGE, "b": 2 * LARGE}, 2**40, id="the next is larger"),
+        pytest.param({"a": SMALL, "b": LARGE}, 2**40, id="the first is small"),
+        pytest.param({"a": LARGE, "b": SMALL}, 2**40, id="the next is small"),
+    ],
+)
+def test_others_are_read_one_by_one(sizes: dict[str, int], room: int) -> None:
+    """So that the first one is on its way as soon as it can be."""
+    stations = Stations(**sizes)
+    stations.room = room
+    stations.upload = lambda names: wait_for(begun, names == ["a"])
+    take, begun, order = stations.take, threading.Event(), list[str]()
+
+    def take_in_order(job: Job, listen: Listener) -> Taken:
+        order.append(job.name)
+        if job.name == "b":
+            begun.set()
+        return take(job, listen)
+
+    stations.before_delivery = order.extend
+    stations.take = take_in_order  # type: ignore[method-assign]
+    if room < 2 * LARGE:
+        begun.set()
+    run(stations)
+
+    assert order[:2] == ["a", "a"]
+    assert stations.log == ["a", "b"]
 
 
 def test_batch_is_uploaded_when_all_of_the_one_before_was_sent() -> None:

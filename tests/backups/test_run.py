@@ -148,7 +148,7 @@ def test_local_snapshot_is_flushed_before_its_manifest_is_shipped(
 
     steps = trace.read_text().splitlines()
     flushed = next(i for i, s in enumerate(steps) if "fsync" in s and str(to) in s)
-    papers = next(i for i, s in enumerate(steps) if "execve" in s and "/papers" in s)
+    papers = next(i for i, s in enumerate(steps) if "execve" in s and "/keeper-papers-" in s)
     assert str(snapshots(to)[0]) in steps[flushed]
     assert flushed < papers
 

@@ -19,7 +19,7 @@ KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
 # In a shell script that stands for rclone: is this the upload of snapshots, of papers?
 OF_SNAPSHOTS = 'case "$*" in */snapshots\\ *)'
-OF_PAPERS = 'case "$*" in */papers\\ *)'
+OF_PAPERS = 'case "$*" in */keeper-papers-*\\ *)'
 
 
 @pytest.fixture
@@ -144,13 +144,13 @@ def test_rclone_that_lists_nothing_is_found_out(
 
 
 def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
-    """A snapshot of another size gets no manifest, and both sizes are told."""
+    """A part of a snapshot gets no manifest and does not stay, and both sizes are told."""
     wrap_rclone(copy=f'"$real" "$@"; truncate -s 5 {to}/app/*.sqlite3; exit 0')
 
     errors = ship(folder, to, parcel(folder))
 
     assert errors["app"].endswith(f"has 5 bytes at {to}, not {len(CONTENT)}")
-    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
+    assert names(to) == []
 
 
 def test_copy_with_another_content_is_found_out(
@@ -188,6 +188,33 @@ def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclo
     )
 
     assert "is an older one" in errors["app"]
+
+
+def test_part_that_cannot_be_deleted_is_told(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """It would lie there without a word."""
+    wrap_rclone(
+        copy=f'"$real" "$@"; truncate -s 5 {to}/app/*.sqlite3; exit 0',
+        delete="echo not yours >&2; exit 7",
+    )
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "has 5 bytes" in errors["app"]
+    assert "not yours" in errors["app"]
+
+
+def test_manifest_that_is_not_whole_keeps_latest_back(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Also when rclone has not noticed; the part of it does not stay."""
+    wrap_rclone(copy=f'"$real" "$@"; {OF_PAPERS} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
+
+    errors = ship(folder, to, parcel(folder))
+
+    assert "is not whole at" in errors["app"]
+    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
 
 
 def test_failed_upload_gets_no_manifest(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:

@@ -67,3 +67,18 @@ def test_object_is_asked_for_once(large: Path, s3: S3, any_rclone: Path) -> None
 
     assert held["small"].bytes == 1
     assert s3.calls() == ["CREATE OBJECT", "HEAD OBJECT"]
+
+
+@pytest.mark.parametrize("way", ["rclone_args", "environment"])
+def test_what_the_user_has_set_wins(
+    large: Path, s3: S3, any_rclone: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Here that rclone looks at what it has uploaded."""
+    (large / "small").write_bytes(b"x")
+    if way == "environment":
+        monkeypatch.setenv("RCLONE_S3_NO_HEAD", "false")
+    extra = ["--s3-no-head=false"] if way == "rclone_args" else []
+
+    Rclone(str(any_rclone), extra).copy(large, s3.to, ["small"], bucket_exists=True)
+
+    assert s3.calls() == ["CREATE OBJECT", "HEAD OBJECT"]

@@ -207,7 +207,7 @@ def test_restore(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -
         (commit_and_die if in_wal else commit)(path)
         return arguments
 
-    for moment in killing.moments(command, kills_asked() // 2):
+    for moment in killing.moments(command):
         killing.kill(moment, command())
         assert entries(path) in (0, 1)
         assert problems_of(path) == []
@@ -228,7 +228,7 @@ def test_undo(killing: Killing, keeper: Keeper, path: Path, tmp_path: Path) -> N
     commit_and_die(path)
     assert keeper("restore", path, "--from", "dest", "--replace").status == 0
     arguments: list[object] = ["restore", path, "--undo"]
-    for moment in killing.moments(lambda: arguments, kills_asked() // 2):
+    for moment in killing.moments(lambda: arguments):
         killing.kill(moment, arguments)
         in_place = entries(path)
         assert problems_of(path) == []

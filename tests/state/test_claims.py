@@ -65,17 +65,6 @@ def test_claims_end_with_the_run(claims: Claims, others: Claims) -> None:
     assert others.claim(APP, "a")
 
 
-def test_claims_end_when_nobody_asks_for_them_any_more(
-    claims: Claims, others: Claims, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run of thousands of databases does not hold thousands of sockets."""
-    monkeypatch.setattr(module, "KEPT_SECONDS", -1.0)
-    claims.claim(APP, "a")
-    claims.claim(APP, "b")
-
-    assert others.claim(APP, "a")
-
-
 def test_no_more_than_some_are_kept(
     claims: Claims, others: Claims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
