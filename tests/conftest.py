@@ -18,6 +18,7 @@ from typing import Any
 
 import apsw
 import pytest
+from xdist.scheduler import WorkStealingScheduling  # type: ignore[import-untyped]
 
 from tests.s3_server import S3 as S3
 from tests.s3_server import s3_server
@@ -29,8 +30,13 @@ WAIT_SECONDS = 30.0
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than there are cores with `-n auto`: many tests wait for processes and timeouts."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores with `-n auto`: many tests wait for processes and timeouts."""
+    return (os.cpu_count() or 1) + 2
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Nobody waits for the worker that got the soak: what it has not begun, others take."""
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
