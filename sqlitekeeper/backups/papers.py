@@ -99,12 +99,15 @@ def store_papers(
     destination: Destination,
     texts: Mapping[str, bytes],
     parent: Path | None = None,
+    *,
+    newer_will_do: bool = False,
 ) -> dict[str, str]:
     """Upload small objects, in one run; what went wrong by path.
 
-    Whatever is not named there was read back from the destination, or another
-    run has put a newer one in its place. They are written to a private folder
-    before, in `parent` or where temporary files belong.
+    Whatever is not named there was read back from the destination; where a
+    `newer_will_do`, another run may have put a later latest.json in its place.
+    They are written to a private folder before, in `parent` or where temporary
+    files belong.
     """
     if not texts:
         return {}
@@ -123,7 +126,7 @@ def store_papers(
         return problems
     try:
         held = rclone.confirm(destination.to, arrived, hashes=True)
-        problems |= _read_back(rclone, destination, arrived, held, parent)
+        problems |= _read_back(rclone, destination, arrived, held, parent, newer_will_do)
         whole = [path for path in arrived if path not in problems]
         if destination.folder is not None and whole:
             sync_to_disk(destination.folder, whole)
@@ -138,6 +141,7 @@ def _read_back(
     texts: Mapping[str, bytes],
     held: Mapping[str, RemoteObject],
     parent: Path | None,
+    newer_will_do: bool,
 ) -> dict[str, str]:
     """What is wrong with papers at a destination, by path; what is not as it was sent is read.
 
@@ -158,7 +162,7 @@ def _read_back(
             continue
         if found != sent and sent.startswith(found):
             parts.append(item.path)
-        elif _is_refreshed(found, sent):
+        elif newer_will_do and _is_refreshed(found, sent):
             del problems[item.path]
     if parts and (error := rclone.delete(destination.to, parts).error):
         problems |= {path: f"{problems[path]}; {error.full_text}" for path in parts}

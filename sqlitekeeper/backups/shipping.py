@@ -128,7 +128,7 @@ class Shipper:
             path: encode(parcel.manifest | {"confirmed_at": confirmed_at})
             for path, parcel in latest.items()
         }
-        failed = store_papers(self.rclone, destination, texts, self.folder)
+        failed = store_papers(self.rclone, destination, texts, self.folder, newer_will_do=True)
         return errors | {latest[path].database: text for path, text in failed.items()}
 
     def _copy(

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.backups.destination import look
+from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.papers import fetch_manifests, fetch_papers, store_papers, try_papers
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.untrusted import MAX_MANIFEST_BYTES, ManifestError
+from tests.backups.test_untrusted import GOOD
 from tests.conftest import S3, WrapRclone
 
 
@@ -152,6 +154,23 @@ def test_what_others_have_put_in_its_place_stays(place: Path, wrap_rclone: WrapR
 
     assert problems.keys() == {"app/a.json"}
     assert (place / "app/a.json").read_text() == "theirs\n"
+
+
+@pytest.mark.parametrize("newer_will_do", [True, False])
+def test_newer_paper_of_another_run_will_do_only_where_that_is_said(
+    place: Path, wrap_rclone: WrapRclone, newer_will_do: bool
+) -> None:
+    """Whoever wants to change one has not done so then."""
+    theirs = place / "theirs.json"
+    theirs.write_bytes(encode(GOOD | {"confirmed_at": "2026-11-23T04:00:00+00:00"}))
+    wrap_rclone(copy=uploaded(place, f"cp {theirs} {place}/app/latest.json"))
+    texts = {"app/latest.json": encode(GOOD | {"confirmed_at": "2026-11-23T03:00:05+00:00"})}
+
+    problems = store_papers(
+        rclone(), look(rclone(), str(place)), texts, newer_will_do=newer_will_do
+    )
+
+    assert bool(problems) == (not newer_will_do)
 
 
 def test_download_that_fails_deletes_nothing(place: Path, wrap_rclone: WrapRclone) -> None:
