@@ -19,10 +19,10 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # What README shows the figures of.
 README = (
-    partial(whole.measure, count=3, size=200, rounds=3),
-    partial(whole.measure, count=3, size=700, rounds=3),
-    partial(unchanged.measure, count=3, size=700, rounds=3),
-    partial(writers.measure, size=200, free=200, seconds=10.0, limit=60.0, rounds=3),
+    partial(whole.measure, count=3, size=200, rounds=2),
+    partial(whole.measure, count=3, size=700, rounds=2),
+    partial(unchanged.measure, count=3, size=700, rounds=2),
+    partial(writers.measure, size=200, free=200, seconds=10.0, limit=30.0, rounds=2),
     partial(many.measure, counts=(1000, 10_000), rounds=1),
     partial(calls.measure, counts=(3, 1000), size_kb=100, stored_gb=50.0, database_gb=2.0),
     partial(startup.measure, rounds=20),
