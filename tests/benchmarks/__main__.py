@@ -149,7 +149,7 @@ _add(
 @_folder
 @_json
 def all_command(folder: Path | None, json_file: Path | None) -> None:
-    """All of them, at the sizes that README shows; takes an hour and 10 GB of disk."""
+    """All of them, at the sizes that README shows; takes half an hour and 10 GB of disk."""
     _run(README, folder, json_file)
 
 
