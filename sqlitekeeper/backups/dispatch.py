@@ -160,7 +160,7 @@ class Dispatch:
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
         # Two batches may be on their way at once, each with a line of its own.
-        about = " ".join([upload.database for upload in uploads[:1]])
+        about = uploads[0].database if uploads else ""
         if len(uploads) > 1:
             about += f" and {len(uploads) - 1} more"
 
