@@ -77,30 +77,29 @@ def _host(level: Level, check: str, message: str, fix: str | None = None) -> Fin
     return Finding(level, None, check, message, fix)
 
 
+def _unwritable(folder: Path) -> str | None:
+    """Why this user can put nothing into a folder, which may still have to be made."""
+    if folder.is_dir():
+        can = os.access(folder, os.W_OK | os.X_OK)
+        return None if can else "this user cannot write to it"
+    above = next((one for one in folder.parents if one.exists()), Path("/"))
+    if os.path.lexists(folder) or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        return "does not exist, and this user cannot make it"
+    return None
+
+
 def _state(plan: BackupPlan) -> Finding:
     folder = plan.state
     quoted = shlex.quote(str(folder))
-    other = f'or state = "..." in {plan.toml}'
+    if problem := _unwritable(folder):
+        make = f"chown -R {_me()}" if folder.is_dir() else f"install -d -m 700 -o {_me()}"
+        fix = f'{make} {quoted}, or state = "..." in {plan.toml}'
+        return _host("fail", "state", f"{folder}: state folder: {problem}", fix)
     if folder.is_dir():
-        if not os.access(folder, os.W_OK | os.X_OK):
-            return _host(
-                "fail",
-                "state",
-                f"{folder}: state folder: this user cannot write to it",
-                f"chown -R {_me()} {quoted}, {other}",
-            )
         if folder.stat().st_mode & 0o002:
             message = f"{folder}: state folder: everyone may write to it"
             return _host("fail", "state", message, f"chmod 700 {quoted}")
         return _host("ok", "state", f"{folder}: can be written")
-    above = next((one for one in folder.parents if one.exists()), Path("/"))
-    if os.path.lexists(folder) or not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        return _host(
-            "fail",
-            "state",
-            f"{folder}: state folder: does not exist, and this user cannot make it",
-            f"install -d -m 700 -o {_me()} {quoted}, {other}",
-        )
     return _host("ok", "state", f"{folder}: will be made by the first run")
 
 
@@ -233,6 +232,9 @@ def _folder(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
                 " forgotten?",
                 f'to = "{first}:{rest}" in {section} of {plan.toml}',
             )
+    if problem := _unwritable(Path(to)):
+        fix = f"mount what belongs there, or make it a folder of {_me()}: {shlex.quote(to)}"
+        return _host("fail", "remote", f"{to}: {problem}", fix)
     return _host("ok", "remote", f"{to}: a local folder")
 
 

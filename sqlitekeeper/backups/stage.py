@@ -127,6 +127,7 @@ class Stage:
         try:
             began = time.monotonic()
             source = take_snapshot(path, file, listen, name)
+            listen(Tick(name, "snapshot", 1, 1))
             seconds = time.monotonic() - began
             sha256, size = sha256_of(file), file.stat().st_size
             held = {d.to: self._held(d, name, sha256, listen) for d in self.destinations}
@@ -171,6 +172,7 @@ class Stage:
                 self.check,
                 lambda done: listen(Tick(taken.name, "check", done, taken.bytes)),
             )
+            listen(Tick(taken.name, "check", 1, 1))
             fresh = build_manifest(
                 taken.name,
                 self.host,

@@ -228,7 +228,9 @@ def _shares_in_words(entry: "ReportEntry") -> str:
 
 
 def _share(count: int, entry: "ReportEntry") -> str:
-    percent = 100 * count / entry.bytes if entry.bytes else 0.0
+    # Some pages may not be in the file yet, but in the WAL.
+    whole = entry.pages * (entry.page_size or 0)
+    percent = 100 * count / whole if whole else 0.0
     return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"
 
 

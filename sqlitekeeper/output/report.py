@@ -183,7 +183,7 @@ def _show_tables(
         rows += [(t.name, t.kind, *_space(r, [t], [t])) for t in own]
         rows += [(f"  {t.name}", t.kind, *_space(r, [t], [t])) for t in parts]
     free = r.reclaimable_bytes
-    rows.append(("free pages", "", "", size(free), "", _share(free, r.bytes)))
+    rows.append(("free pages", "", "", size(free), "", _share(free, r)))
     headings = (r.name, "kind", "rows", "size", "unused", "share")
     if width is None:
         for name, kind, *cells in rows:
@@ -208,9 +208,11 @@ def _space(
         f"{sum(rows):,}" if rows else "",
         size(whole),
         size(sum(t.unused_bytes for t in spaces)),
-        _share(whole, r.bytes),
+        _share(whole, r),
     )
 
 
-def _share(part: int, whole: int) -> str:
+def _share(part: int, r: "ReportEntry") -> str:
+    """Of all pages: some may not be in the file yet, but in the WAL."""
+    whole = r.pages * (r.page_size or 0)
     return f"{100 * part / whole:.1f} %" if whole else ""

@@ -33,7 +33,7 @@ def plan(tmp_path: Path, staging: Path) -> BackupPlan:
     """Backups of the database app to a local folder, as it should be."""
     return BackupPlan(
         file=tmp_path / "keeper.toml",
-        to=("/srv/backups",),
+        to=(str(tmp_path / "backups"),),
         staging=staging,
         state=tmp_path / "state",
         rclone=None,
@@ -96,6 +96,26 @@ def test_no_destination(plan: BackupPlan) -> None:
     found = finding(replace(plan, to=()), "destination")
     assert found.level == "warn"
     assert found.fix == f'to = "b2:my-bucket/{{hostname}}" in [backup] of {plan.file}'
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_destination_that_cannot_be_a_folder(plan: BackupPlan, tmp_path: Path, place: str) -> None:
+    """The next backup would fail."""
+    (tmp_path / "file").write_text("in the way")
+    found = finding(replace(plan, to=(f"{tmp_path}/{place}",)), "remote")
+    assert (found.level, found.message) == (
+        "fail",
+        f"{tmp_path}/{place}: does not exist, and this user cannot make it",
+    )
+    assert found.fix is not None
+
+
+def test_destination_that_others_own(plan: BackupPlan, mount: Mount) -> None:
+    """Here a read-only mount, which not even root writes to."""
+    folder = mount("others", "1m")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    found = finding(replace(plan, to=(str(folder),)), "remote")
+    assert found.message == f"{folder}: this user cannot write to it"
 
 
 def test_missing_staging_folder(plan: BackupPlan, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from sqlitekeeper.backups.stage import Stage, Staged
 from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.database.snapshot import take_snapshot
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
-from sqlitekeeper.events import Event, Level, Listener, Note, ignore
+from sqlitekeeper.events import Event, Level, Listener, Note, Tick, ignore
 from sqlitekeeper.state.history import Shipment
 from tests.backups.damage import (
     damage_pages,
@@ -541,3 +541,15 @@ def test_nobody_keeps_a_backup_from_being_made_by_claiming_all_names(
     stage = replace(stage, claim=lambda path, key: False)
 
     assert stage.take("app", make_database("app.sqlite3")).taken_at > NOW
+
+
+def test_each_stage_has_a_last_word(
+    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+) -> None:
+    """Or a progress line would go on showing what has ended."""
+    prepare(stage, "app", make_database("app.sqlite3", rows=20_000), heard.append)
+
+    ticks = [one for one in heard if isinstance(one, Tick)]
+    last = {one.stage: one for one in ticks}
+    assert last.keys() == {"snapshot", "check"}
+    assert all(one.done >= one.total > 0 for one in last.values())
