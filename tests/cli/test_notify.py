@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Companion, Keeper, MakeDatabase, StartKeeper, wait_until
+from tests.conftest import Companion, Keeper, MakeDatabase, StartKeeper, is_running, wait_until
 from tests.listening import Listening, listening
 
 Configure = Callable[..., Path]
@@ -283,7 +283,7 @@ def test_interrupt_while_notifying_does_not_change_the_status(
 
     assert run.status == 0
     assert "not everybody was notified" in run.err
-    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    wait_until(lambda: not is_running(int((tmp_path / "pid").read_text())))
 
 
 @pytest.mark.parametrize("command", ["backup", "vacuum", "drill"])
