@@ -3,7 +3,8 @@
 Locks lie in the state folder, and runs with different ones do not see each
 other's. A file that all users share would have to lie where anyone can put
 something in its place. The names of abstract sockets belong to nobody, leave
-nothing behind and end with the process (unix(7)); only Linux has them.
+nothing behind and end with the process (unix(7)). Only Linux has them, and a
+container with a network of its own does not see those of its host.
 """
 
 import errno
