@@ -146,7 +146,7 @@ def open_database(
         raise KeeperError(
             f"{os.fspath(path)!r}: SQLite opens only names that are valid UTF-8"
         ) from None
-    with sqlite_errors(named):
+    with sqlite_errors(named), _watching(path, facts):
         connection = _connect(path, write)
         frozen = None
         try:
@@ -179,6 +179,20 @@ def open_database(
         finally:
             connection.close()
         _refuse_changed(path, frozen)
+
+
+@contextmanager
+def _watching(path: Path, before: os.stat_result) -> Iterator[None]:
+    """Put a failure down to the application, where it has replaced its database meanwhile.
+
+    SQLite opens the file, its WAL and its journal by name, and stats the file to
+    give the WAL its mode: any of these then fails, with words that sound like a bad disk.
+    """
+    try:
+        yield
+    except (apsw.Error, OSError):
+        _refuse_replaced(path, before)
+        raise
 
 
 def in_wal_mode(connection: apsw.Connection) -> bool:
@@ -248,15 +262,21 @@ def _open_wal(connection: apsw.Connection, path: Path, before: os.stat_result) -
     would have its new WAL checkpointed into the old file, and emptied.
 
     Raises:
-        BusyError: there is another file now.
+        BusyError: there is another file now, or none.
     """
     pragma_int(connection, "schema_version")
+    _refuse_replaced(path, before)
+
+
+def _refuse_replaced(path: Path, before: os.stat_result) -> None:
+    """Go no further with a file that is not the one of that name any more."""
     try:
         now = path.stat()
     except OSError as error:
-        raise BusyError(f"{path}: was replaced while it was opened ({error.strerror})") from None
+        reason = f"was replaced while keeper had it open ({error.strerror})"
+        raise BusyError(f"{path}: {reason}", hint="try again") from None
     if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):
-        raise BusyError(f"{path}: was replaced while it was opened", hint="try again")
+        raise BusyError(f"{path}: was replaced while keeper had it open", hint="try again")
 
 
 def _would_leave_sidecars(path: Path) -> bool:

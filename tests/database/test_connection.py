@@ -8,7 +8,7 @@ import pytest
 
 from sqlitekeeper.database.connection import open_database, wait_for_locks
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.errors import BusyError, KeeperError
 from tests.conftest import MakeDatabase, OtherUser, contents, count_rows, needs_root
 
 
@@ -132,6 +132,39 @@ def test_triggers_of_the_schema_do_not_run(make_database: MakeDatabase) -> None:
         ours.execute("INSERT INTO t (body) VALUES (1)").fetchall()
 
     assert count_rows(path, "seen") == 0
+
+
+@pytest.mark.parametrize("successor", [True, False])
+def test_failure_after_the_file_was_replaced_is_put_down_to_that(
+    make_database: MakeDatabase, successor: bool
+) -> None:
+    """SQLite calls it a database that was moved, a bad disk or a read-only one."""
+    path = make_database("app.sqlite3", journal_mode="delete")
+
+    def write_too_late() -> None:
+        with open_database(path, write=True) as connection:
+            path.unlink()
+            if successor:
+                make_database("app.sqlite3", journal_mode="delete")
+            connection.execute("DELETE FROM t").fetchall()
+
+    with pytest.raises(BusyError, match="was replaced while keeper had it open"):
+        write_too_late()
+
+
+def test_stat_of_a_file_that_is_gone_is_put_down_to_its_replacement(
+    make_database: MakeDatabase,
+) -> None:
+    """As while its sidecars are looked at."""
+    path = make_database("app.sqlite3")
+
+    def look_too_late() -> None:
+        with open_database(path):
+            path.unlink()
+            path.stat()
+
+    with pytest.raises(BusyError, match=r"was replaced .* \(No such file or directory\)"):
+        look_too_late()
 
 
 def test_waiting_for_a_lock_ends(make_database: MakeDatabase) -> None:

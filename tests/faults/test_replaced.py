@@ -46,7 +46,7 @@ def test_new_wal_is_never_mixed_with_the_old_file(
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 1
-    assert "was replaced while it was opened" in said
+    assert "was replaced while keeper had it open" in said
     add(application, 2)
     application.close()
     assert problems_of(path, committed=2) == []
