@@ -170,12 +170,12 @@ def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         reason = _vacuum_and_compare(connection, plan, listen)
         found = read_measurement(connection, plan.path)
+        left = None
         if found.journal_mode == "wal" and litestream:
-            reason = "; ".join(
-                filter(None, [reason, "the checkpoint is left to Litestream, which runs beside it"])
-            )
+            left = "the checkpoint is left to Litestream, which runs beside it"
         elif found.journal_mode == "wal":
-            checkpoint_truncate(connection, max_lock_seconds=0.1)
+            left = _checkpoint(connection, plan)
+        reason = "; ".join(filter(None, [reason, left])) or None
     after = measure(plan.path)
     if after.auto_vacuum != plan.wanted:
         raise CheckError(
@@ -199,7 +199,8 @@ def _vacuum(connection: apsw.Connection, plan: ConvertPlan) -> None:
         connection.execute("VACUUM")
     except apsw.FullError:
         if measure(plan.path).auto_vacuum == plan.wanted:
-            # Only its temporary file was too large, when all was committed (seen: 3.54.1).
+            # Only its temporary file, or the checkpoint, had no room when all was committed
+            # (seen: 3.54.1).
             return
         # What it had written is gone again, so this tells which folder was too small.
         _require_room(plan.path, plan.bytes)
@@ -210,6 +211,17 @@ def _vacuum(connection: apsw.Connection, plan: ConvertPlan) -> None:
             f"{plan.path}: only the application can VACUUM it ({error})",
             hint=f"let the application run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
         ) from None
+
+
+def _checkpoint(connection: apsw.Connection, plan: ConvertPlan) -> str | None:
+    """Bring the WAL into the file; why it could not be, with all of the conversion in it."""
+    try:
+        checkpoint_truncate(connection, max_lock_seconds=0.1)
+    except apsw.FullError:
+        wal = sidecar(plan.path, "-wal")
+        size = wording.size(size_of(wal))
+        return f"{wal} holds it, {size}, until there is room to bring it into the database"
+    return None
 
 
 def _vacuum_and_compare(
