@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper.backups.local_folder import is_local
 from sqlitekeeper.backups.loss import HOLD
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import manifest_object, mark_object, parse_object
@@ -33,7 +34,7 @@ class Destination:
     @property
     def folder(self) -> Path | None:
         """The local folder that this destination is, or None for a remote."""
-        return Path(self.to) if self.to.startswith("/") else None
+        return Path(self.to) if is_local(self.to) else None
 
     def has(self, path: str) -> bool:
         """Whether the listing knows an object."""

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlitekeeper.backups.catalog import read_shelves
 from sqlitekeeper.backups.destination import look
+from sqlitekeeper.backups.local_folder import is_local
 from sqlitekeeper.backups.papers import read_manifest, try_papers
 from sqlitekeeper.backups.rclone import TIMEOUT_SECONDS, Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
@@ -202,7 +203,7 @@ def _cron_path(plan: BackupPlan, program: str) -> Finding:
 
 
 def _remote(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
-    if to.startswith("/"):
+    if is_local(to):
         return _folder(plan, to, known)
     name = re.split("[:,]", to, maxsplit=1)[0]
     # rclone asks the environment first, in capitals, whatever it lists.

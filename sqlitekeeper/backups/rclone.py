@@ -1,14 +1,14 @@
 """What keeper asks rclone: list, copy, fetch, delete, and what lies at a destination."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlitekeeper.backups.local_parts import looks, remove_parts
+from sqlitekeeper.backups.local_folder import held_by, is_local, looks, remove_parts
+from sqlitekeeper.backups.objects import RemoteObject, parse_listing
 from sqlitekeeper.backups.rclone_log import (
     MAY_PASS,
     Log,
@@ -34,15 +34,6 @@ __all__ = [
 DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
 TIMEOUT_SECONDS = 600.0
 ATTEMPTS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteObject:
-    """A file at a destination: path below it, size in bytes, hashes by algorithm."""
-
-    path: str
-    bytes: int
-    hashes: dict[str, str] = field(default_factory=dict)
 
 
 def ends_with_slash(to: str) -> str:
@@ -134,11 +125,14 @@ class Rclone:
     ) -> dict[str, RemoteObject]:
         """Which of `paths` a destination holds, asked one by one: no listing is billed.
 
-        With `hashes`, also those that the destination knows, by algorithm.
+        With `hashes`, also those that the destination knows, by algorithm; a local
+        folder is read for them.
 
         Raises:
             RcloneError: the destination could not be asked.
         """
+        if is_local(to):
+            return held_by(Path(to), paths, hashes=hashes)
         return self._listing(to, *(["--hash"] if hashes else []), paths=paths)
 
     def copy(
@@ -159,15 +153,14 @@ class Rclone:
         sizes = [facts[1] for facts in looks(folder, wanted).values()]
         options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
         arguments = ["--no-check-dest", str(folder), ends_with_slash(to)]
-        is_local = to.startswith("/")
-        before = looks(Path(to), wanted) if is_local else {}
+        before = looks(Path(to), wanted) if is_local(to) else {}
         counted = is_counted(to, sizes)
         if not counted:
             self._uncounted.extend(wanted)
         report = self._work(
             "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
         )
-        if report.error and is_local:
+        if report.error and is_local(to):
             remove_parts(folder, Path(to), before, wanted - report.done)
         return report
 
@@ -264,23 +257,8 @@ class Rclone:
         command += ["--no-modtime", "--no-mimetype", *options, ends_with_slash(to)]
         text = self._run(command, to, paths=paths)
         try:
-            items = json.loads(text)
-            if not isinstance(items, list):
-                raise TypeError("it is not a list")
-            return {
-                item["Path"]: RemoteObject(
-                    str(item["Path"]), int(item["Size"]), dict(item.get("Hashes") or {})
-                )
-                for item in items
-            }
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+            return parse_listing(text)
+        except ValueError as error:
             raise RcloneError(
                 f"{self.program}: its listing of {to} cannot be read ({error})",
                 hint="is it really rclone? `rclone version` should say so",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sqlitekeeper.backups.local_folder import is_local
 from sqlitekeeper.database.findings import Finding
 
 
@@ -12,7 +13,7 @@ def diagnose_same_disk(to: Sequence[str], paths: Mapping[str, Path]) -> Iterator
     What cannot be looked at is left out: other checks tell of that.
     """
     for folder in dict.fromkeys(to):
-        device = _device(Path(folder)) if folder.startswith("/") else None
+        device = _device(Path(folder)) if is_local(folder) else None
         if device is None:
             continue
         beside = [name for name, path in paths.items() if _device(path) == device]

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 
+from sqlitekeeper.backups.local_folder import is_local
+
 # To log a request's headers, rclone sends as many bytes as it uploads to nowhere once more:
 # of 2 GB to S3 that took as long as all the rest (measured: 1.75).
 COUNTED_BYTES = 64 * 2**20
@@ -12,7 +14,7 @@ PARTS_BYTES = 200 * 2**20
 
 def is_counted(to: str, sizes: Sequence[int]) -> bool:
     """Whether the API calls of an upload of files of these sizes are counted."""
-    return to.startswith("/") or sum(sizes) <= COUNTED_BYTES
+    return is_local(to) or sum(sizes) <= COUNTED_BYTES
 
 
 def upload_options(to: str, sizes: Sequence[int], *, bucket_exists: bool, is_s3: bool) -> list[str]:
@@ -21,7 +23,7 @@ def upload_options(to: str, sizes: Sequence[int], *, bucket_exists: bool, is_s3:
     keeper asks the destination for all that was uploaded, and reads local copies back.
     What the user has set in the environment wins.
     """
-    if to.startswith("/"):
+    if is_local(to):
         # It would read both files once more to compare their MD5; keeper compares sha256.
         options = ["--ignore-checksum"]
     else:

@@ -132,15 +132,38 @@ def test_rclone_that_does_nothing_is_found_out(
 
 
 def test_rclone_that_lists_nothing_is_found_out(
-    folder: Path, to: Path, wrap_rclone: WrapRclone
+    folder: Path, s3: S3, wrap_rclone: WrapRclone
 ) -> None:
     """A destination that shows nothing holds nothing that can be relied on."""
     wrap_rclone(lsjson="echo '[]'; exit 0")
 
+    errors = ship(folder, s3.to, parcel(folder))
+
+    assert f"is not at {s3.to}" in errors["app"]
+    assert s3.created() == ["app/app-20261123T030000Z.sqlite3"]
+
+
+def test_local_folder_is_not_asked_through_rclone(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Three copies and no other run of it: what has arrived is seen without."""
+    wrap_rclone(lsjson="exit 1", delete="exit 1")
+
+    assert ship(folder, to, parcel(folder)) == {}
+
+    assert len(names(to)) == 3
+
+
+def test_symlink_at_a_local_destination_is_not_what_was_shipped(
+    folder: Path, to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """It may lead to the staging folder, or to another disk that comes and goes."""
+    hide = f"mv {to}/{KEY} {to}/x; ln -s {to}/x {to}/{KEY}"
+    wrap_rclone(copy=f'{OF_SNAPSHOTS} "$real" "$@"; {hide}; exit 0;; esac')
+
     errors = ship(folder, to, parcel(folder))
 
     assert f"is not at {to}" in errors["app"]
-    assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
 
 
 def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
