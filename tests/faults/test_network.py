@@ -565,6 +565,14 @@ def test_timeouts_of_the_user_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment(100)["RCLONE_TIMEOUT"] == "1h"
 
 
+def test_go_settings_of_the_user_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a small machine they may want less memory to be used."""
+    monkeypatch.delenv("GOGC", raising=False)
+    assert environment(100)["GOGC"] == "800"
+    monkeypatch.setenv("GOGC", "20")
+    assert environment(100)["GOGC"] == "20"
+
+
 IN_THE_WAY = {
     "RCLONE_LOG_FILE": "log",
     "RCLONE_LOG_LEVEL": "ERROR",
