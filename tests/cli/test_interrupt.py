@@ -65,7 +65,7 @@ def test_conversion_is_rolled_back(
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    """In the middle of the VACUUM: not a byte has changed afterwards."""
+    """In the middle of the VACUUM: not a byte has changed afterwards, or all is done."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("SQLITE_TMPDIR", str(temporary))
@@ -77,7 +77,10 @@ def test_conversion_is_rolled_back(
     run = running.end(number)
 
     assert run.status == 130
-    assert contents(path.parent) == before
+    if contents(path.parent) != before:
+        # On a busy machine the signal may come when all was committed.
+        assert pragma(path, "auto_vacuum") == 2
+        assert_sound(path)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

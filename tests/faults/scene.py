@@ -118,9 +118,9 @@ def assert_tidy(folder: Path) -> None:
     """No private folder, temporary file or held lock is left of any run below tmp_path."""
     for name in ("data", "staging", "temporary"):
         assert litter(folder / name) == set()
-    for file in (folder / "temporary").iterdir():
-        # With such a file Python tries out whether the folder can be written.
-        assert file.read_bytes() in (b"", b"blat")
+    left = {file.name: file.read_bytes() for file in (folder / "temporary").iterdir()}
+    # With such a file Python tries out whether the folder can be written.
+    assert set(left.values()) <= {b"", b"blat"}, left
     for lock in (folder / "state" / "locks").glob("*"):
         with lock.open() as stream:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
