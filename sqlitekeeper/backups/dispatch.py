@@ -1,4 +1,4 @@
-"""The way of a batch: uploaded while it is proven, then announced.
+"""The way of a batch: uploaded and read back while it is proven, then announced.
 
 What fails its check was uploaded for nothing and is deleted again; until then
 it is an object without a manifest, which nobody takes for a snapshot.
@@ -6,6 +6,7 @@ it is an object without a manifest, which nobody takes for a snapshot.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,8 @@ Errors = dict[tuple[str, str], str]
 class Delivered:
     """A batch that was uploaded, and what its check has found, in the same order.
 
-    Only at the `last` destination it still has to be announced.
+    Only at the `last` destination it still has to be announced; what is not there
+    as it was sent, by database, is being found out.
     """
 
     batch: list[Taken]
@@ -35,6 +37,7 @@ class Delivered:
     errors: Errors
     confirmed_at: str
     last: Destination
+    confirming: Future[dict[str, str]]
     seconds: float
 
     @property
@@ -76,7 +79,7 @@ class Dispatch:
     """Brings batches from the staging folder to the destinations.
 
     One `prover` checks all batches: the cache of a check would stay with each
-    thread that ever made one.
+    thread that ever made one. A `reader` reads back what was uploaded meanwhile.
     """
 
     stage: Stage
@@ -84,6 +87,7 @@ class Dispatch:
     clock: Callable[[], datetime]
     listen: Listener
     prover: Crew
+    reader: Crew
 
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Upload a batch while it is proven, and finish it at all destinations but the last.
@@ -97,17 +101,20 @@ class Dispatch:
         place.wait()
         began = time.monotonic()
         destination, *others = self.stage.destinations
-        self._upload(destination, batch, errors, None if others else place.leave)
+        confirming = self._upload(destination, batch, errors, None if others else place.leave)
         uploaded = time.monotonic()
         proven = proving.result()
         waited = time.monotonic() - uploaded
-        delivered = Delivered(batch, proven, errors, timestamp(self.clock()), destination, 0.0)
+        delivered = Delivered(
+            batch, proven, errors, timestamp(self.clock()), destination, confirming, 0.0
+        )
         for other in others:
             # Finished first: the next may be slow, or hang, or be what the run ends with.
             self._complete(delivered, errors)
-            delivered = replace(delivered, last=other)
             sent = place.leave if other is others[-1] else None
-            self._upload(other, [one.taken for one in delivered.staged], errors, sent)
+            sound = [one.taken for one in delivered.staged]
+            confirming = self._upload(other, sound, errors, sent)
+            delivered = replace(delivered, last=other, confirming=confirming)
             for taken in delivered.unsound:
                 errors[other.to, taken.name] = "failed its check, so it was not uploaded"
         for taken in batch:
@@ -150,13 +157,16 @@ class Dispatch:
         batch: list[Taken],
         errors: Errors,
         sent: Callable[[], None] | None,
-    ) -> None:
-        """Upload a batch; `sent` is called when rclone has read all of it, or has ended."""
+    ) -> Future[dict[str, str]]:
+        """Upload a batch, and have it read back; what comes of that is the future's.
+
+        `sent` is called when rclone has read all of it, or has ended.
+        """
         if destination.error:
             # Why is told once, at the start of the run.
             text = f"{destination.to} could not be listed, so nothing was shipped there"
             errors |= {(destination.to, taken.name): text for taken in batch}
-            return
+            return self.reader.submit(dict)
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
         # Two batches may be on their way at once, each with a line of its own.
@@ -173,10 +183,14 @@ class Dispatch:
         if sent:
             sent()
         errors |= {(destination.to, name): text for name, text in problems.items()}
+        arrived = [upload for upload in uploads if upload.database not in problems]
+        return self.reader.submit(self.shipper.confirm, destination, arrived)
 
     def _complete(self, delivered: Delivered, errors: Errors) -> None:
-        """Confirm what was uploaded, write its manifests, and take back what is not sound."""
+        """Take back what is not sound, and write the manifests of what has arrived."""
         destination = delivered.last
+        problems = delivered.confirming.result()
+        errors |= {(destination.to, name): text for name, text in problems.items()}
         self._withdraw(destination, delivered.unsound, errors)
         parcels = [
             one.parcels[destination.to]

@@ -6,9 +6,9 @@
                              +-- prove: integrity, row counts --+
                              |                                  |
                              +-- upload: rclone, many files ----+        deliver
-                                               |
-    the next batch is uploaded meanwhile       v
-                             confirm, manifests, latest.json, record     finish
+                             |                                  |
+    the next batch is        v                                  v
+    uploaded meanwhile       read back --> manifests, latest.json, record     finish
 
 A batch is one large database, or small ones up to BATCH_BYTES. It leaves the
 staging folder when it is delivered, and only STAGED_BATCHES are in there, be they

@@ -96,6 +96,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         staging_folder(options.staging) as folder,
         closing(Claims()) as claims,
         crew(1) as prover,
+        crew(1) as reader,
     ):
         stage = Stage(
             folder=folder,
@@ -110,7 +111,8 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             seen=seen,
             claim=claims.claim,
         )
-        dispatch = Dispatch(stage, Shipper(options.rclone, folder), options.clock, listen, prover)
+        shipper = Shipper(options.rclone, folder)
+        dispatch = Dispatch(stage, shipper, options.clock, listen, prover, reader)
         run = _Run(options, stage, previous, dispatch, listen)
         run_pipeline(run, deque(run.present(jobs)), options.jobs, listen)
     pruned = run.prune()

@@ -29,6 +29,7 @@ class Upload:
     database: str
     object: str
     bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ class Parcel:
 class Shipper:
     """Ships a batch from a run's private folder, where snapshots/ holds the files.
 
-    First `upload`, then, of what is proven by then, `announce`. Both return
-    what went wrong, by database name; whatever is not named by either was read
-    back from the destination.
+    First `upload`, then `confirm`, then, of what is proven by then, `announce`.
+    All return what went wrong, by database name; whatever is not named by any
+    was read back from the destination.
     """
 
     def __init__(self, rclone: Rclone, folder: Path) -> None:
@@ -70,16 +71,25 @@ class Shipper:
             failed = dict.fromkeys(paths, as_keeper_error(error).full_text)
         return {paths[path]: text for path, text in failed.items()}
 
+    def confirm(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
+        """See what is there as it was sent, and flush it where that is ours to do."""
+        if not uploads:
+            return {}
+        try:
+            return self._confirm(destination, uploads)
+        except (KeeperError, OSError) as error:
+            return dict.fromkeys(
+                (one.database for one in uploads), as_keeper_error(error).full_text
+            )
+
     def announce(
         self, destination: Destination, parcels: list[Parcel], confirmed_at: str
     ) -> dict[str, str]:
         """Write manifests of what has arrived, then the copies that say what is newest."""
+        if not parcels:
+            return {}
         try:
-            errors = self._confirm(destination, [p for p in parcels if p.upload])
-            whole = [parcel for parcel in parcels if parcel.database not in errors]
-            if not whole:
-                return errors
-            return errors | self._papers(destination, whole, confirmed_at)
+            return self._papers(destination, parcels, confirmed_at)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
             return {parcel.database: text for parcel in parcels}
@@ -91,28 +101,25 @@ class Shipper:
         error = self.rclone.delete(destination.to, objects).error
         return error.full_text if error else None
 
-    def _confirm(self, destination: Destination, uploaded: list[Parcel]) -> dict[str, str]:
-        """What is not there as it was sent; the rest is flushed where that is ours to do."""
-        if not uploaded:
-            return {}
-        held = self.rclone.confirm(destination.to, [parcel.object for parcel in uploaded])
+    def _confirm(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
+        held = self.rclone.confirm(destination.to, [upload.object for upload in uploads])
         errors = {
-            parcel.database: problem
-            for parcel in uploaded
+            upload.database: problem
+            for upload in uploads
             if (
-                problem := _size_problem(parcel, held, destination.to)
-                or _content_problem(parcel, destination)
+                problem := _size_problem(upload, held, destination.to)
+                or _content_problem(upload, destination)
             )
         }
         # A part of a snapshot would lie there until it is pruned.
         parts = {
-            parcel.object: parcel.database
-            for parcel in uploaded
-            if parcel.object in held and held[parcel.object].bytes < parcel.bytes
+            upload.object: upload.database
+            for upload in uploads
+            if upload.object in held and held[upload.object].bytes < upload.bytes
         }
         if problem := self.withdraw(destination, list(parts)):
             errors |= {name: f"{errors[name]}; {problem}" for name in parts.values()}
-        arrived = {p.object: p.database for p in uploaded if p.database not in errors}
+        arrived = {one.object: one.database for one in uploads if one.database not in errors}
         return errors | _flush(destination, arrived)
 
     def _papers(
@@ -151,16 +158,16 @@ class Shipper:
         return {path: report.error.full_text for path in paths if path not in report.done}
 
 
-def _size_problem(parcel: Parcel, held: dict[str, RemoteObject], to: str) -> str | None:
-    found = held.get(parcel.object)
+def _size_problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str | None:
+    found = held.get(upload.object)
     if found is None:
-        return f"rclone reported no error, but {parcel.object} is not at {to}"
-    if found.bytes != parcel.bytes:
-        return f"{parcel.object} has {found.bytes} bytes at {to}, not {parcel.bytes}"
+        return f"rclone reported no error, but {upload.object} is not at {to}"
+    if found.bytes != upload.bytes:
+        return f"{upload.object} has {found.bytes} bytes at {to}, not {upload.bytes}"
     return None
 
 
-def _content_problem(parcel: Parcel, destination: Destination) -> str | None:
+def _content_problem(upload: Upload, destination: Destination) -> str | None:
     """Read a local copy back.
 
     Elsewhere rclone has compared hashes, where there are any; of large files S3
@@ -168,8 +175,8 @@ def _content_problem(parcel: Parcel, destination: Destination) -> str | None:
     """
     if destination.folder is None:
         return None
-    if sha256_of(destination.folder / parcel.object) != parcel.manifest["snapshot"]["sha256"]:
-        return f"{parcel.object} at {destination.to} has another content than the snapshot"
+    if sha256_of(destination.folder / upload.object) != upload.sha256:
+        return f"{upload.object} at {destination.to} has another content than the snapshot"
     return None
 
 

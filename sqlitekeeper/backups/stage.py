@@ -59,7 +59,7 @@ class Taken:
     @property
     def upload(self) -> Upload:
         """What destinations without this content get."""
-        return Upload(self.name, self.object, self.bytes)
+        return Upload(self.name, self.object, self.bytes, self.sha256)
 
     @property
     def seen(self) -> Seen | None:

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,7 +96,7 @@ class Stations:
             for name in names:
                 del self.staged[name]
         self.after_delivery(names)
-        return Delivered(batch, [], {}, "", Destination("lab:x", {}), 0.0)
+        return Delivered(batch, [], {}, "", Destination("lab:x", {}), Future(), 0.0)
 
     def finish(self, delivered: Delivered) -> None:
         names = [taken.name for taken in delivered.batch]

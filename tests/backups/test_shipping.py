@@ -47,11 +47,12 @@ def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
 
 
 def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
-    """Both steps, as a run takes them."""
+    """All steps, as a run takes them."""
     shipper, destination = Shipper(Rclone(find_rclone(None)), folder), Destination(str(to), None)
-    errors = shipper.upload(
-        destination, [Upload(p.database, p.object, p.bytes) for p in parcels if p.upload]
-    )
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    uploads = [Upload(p.database, p.object, p.bytes, sha256) for p in parcels if p.upload]
+    errors = shipper.upload(destination, uploads)
+    errors |= shipper.confirm(destination, [u for u in uploads if u.database not in errors])
     arrived = [p for p in parcels if p.database not in errors]
     return errors | shipper.announce(destination, arrived, CONFIRMED_AT)
 
@@ -300,6 +301,6 @@ def test_progress_is_told_in_bytes(folder: Path, to: Path) -> None:
 
     parcel(folder)
 
-    shipper.upload(Destination(str(to), None), [Upload("app", KEY, len(CONTENT))], heard.append)
+    shipper.upload(Destination(str(to), None), [Upload("app", KEY, len(CONTENT), "")], heard.append)
 
     assert heard[-1] == len(CONTENT)
