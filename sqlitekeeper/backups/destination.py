@@ -75,6 +75,17 @@ def look(rclone: Rclone, to: str) -> Destination:
         return Destination(to, None, error)
 
 
+def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
+    """List every destination once; one that does not answer has its `error` set.
+
+    Raises:
+        RcloneError: none of them answers.
+    """
+    found = [look(rclone, to) for to in destinations]
+    refuse_silence(found)
+    return found
+
+
 def refuse_silence(destinations: Sequence[Destination]) -> list[RcloneError]:
     """Why destinations could not be listed, those that could not.
 

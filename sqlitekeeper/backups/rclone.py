@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from sqlitekeeper.backups.rclone_process import StalledError, run_process
 from sqlitekeeper.backups.rclone_program import environment, version_of
 from sqlitekeeper.backups.upload_options import is_counted, upload_options
 from sqlitekeeper.redaction import as_typed, scrubbed, secrets_in
+from sqlitekeeper.workers import Crew, result_of
 
 __all__ = [
     "TIMEOUT_SECONDS",
@@ -70,6 +72,7 @@ class Rclone:
         self._calls: list[str] = []
         self._uncounted: list[str] = []
         self._on_s3: set[str] = set()
+        self._ahead: dict[str, Future[dict[str, RemoteObject] | None]] = {}
 
     @property
     def calls(self) -> dict[str, int]:
@@ -107,12 +110,21 @@ class Rclone:
         text = self._run([self.program, "listremotes", *self.extra])
         return frozenset(line.removesuffix(":") for line in text.splitlines() if line)
 
+    def list_ahead(self, listers: Crew, to: str) -> None:
+        """Begin with the listing that `list_objects` is going to be asked for."""
+        self._ahead[to] = listers.submit(self._list, to)
+
     def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
         """Everything below a destination, in one listing; None where it does not exist yet.
 
         Raises:
             RcloneError: the destination could not be listed.
         """
+        if to in self._ahead:
+            return result_of(self._ahead.pop(to))
+        return self._list(to)
+
+    def _list(self, to: str) -> dict[str, RemoteObject] | None:
         try:
             return self._listing(to)
         except RcloneFailedError as error:

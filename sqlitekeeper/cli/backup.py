@@ -1,28 +1,15 @@
 """`keeper backup`: the daily work."""
 
-import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import click
 
-from sqlitekeeper import __version__
-from sqlitekeeper.backups.pipeline import Job
-from sqlitekeeper.backups.results import BackupResult, BackupRun
-from sqlitekeeper.backups.run import BackupOptions, back_up
+from sqlitekeeper.backups.results import BackupResult
 from sqlitekeeper.cli.completion import complete_folders, complete_names
-from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
-from sqlitekeeper.cli.memory import measured, remember
-from sqlitekeeper.cli.outputs import (
-    finish_and_write,
-    metrics_file,
-    metrics_on_failure,
-    prometheus_option,
-    refuse_rehearsal,
-)
-from sqlitekeeper.cli.session import Session, common_options, database_arguments, each, jobs_option
+from sqlitekeeper.cli.destinations import chosen, make_rclone
+from sqlitekeeper.cli.outputs import metrics_on_failure, prometheus_option, refuse_rehearsal
+from sqlitekeeper.cli.session import Session, common_options, database_arguments, jobs_option
 from sqlitekeeper.config import (
     Config,
     Database,
@@ -30,12 +17,9 @@ from sqlitekeeper.config import (
     refuse_place_of_files,
     select_databases,
 )
-from sqlitekeeper.database.measure import measure
 from sqlitekeeper.errors import ConfigError
-from sqlitekeeper.output.lines import show_backup, show_backup_total
 from sqlitekeeper.output.prometheus import backup_metrics
-from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.wording import size
+from sqlitekeeper.workers import crew
 
 HELP = """Take snapshots, prove them, and ship them with rclone.
 
@@ -101,57 +85,32 @@ def command(
     destinations = chosen(config, to, "--to")
     refuse_place_of_files(config.files, destinations, "--to")
     if dry_run:
-        rehearsed = _rehearse(databases, destinations)
-        return session.finish(
-            rehearsed,
-            show_backup,
-            dry_run=True,
-            uploaded_bytes=0,
-            pruned=[],
-            api_calls={},
-            uncounted_uploads=0,
-        )
+        from sqlitekeeper.cli.backup_run import rehearse
+
+        return rehearse(session, databases, destinations)
 
     def all_failed(code: int) -> list[BackupResult]:
         return [BackupResult(d.name, d.path, "failed", exit_code=code) for d in databases]
 
     with metrics_on_failure(prometheus, backup_metrics, all_failed):
-        options = BackupOptions(
-            to=destinations,
-            rclone=make_rclone(session, config),
-            state=config.state,
-            host=socket.gethostname(),
-            keeper_version=__version__,
-            clock=partial(datetime.now, UTC),
-            staging=config.backup.staging,
-            check=config.backup.check,
-            force=force,
-            lock_wait_seconds=lock_wait,
-            policy=retention_policy(config) if config.backup.prune else None,
-            loss_alarm=config.backup.loss_alarm,
-            accept_loss=frozenset(accept_loss),
-            jobs=jobs,
-            configured=None if names else frozenset(one.name for one in config.databases),
-        )
-        run = back_up([Job(d.name, d.path, d.optional) for d in databases], options, session.listen)
-    paths = (r.path for r in run.databases if r.outcome in ("shipped", "unchanged"))
-    remember(session, config.state, measured(paths))
-    return finish_and_write(
-        session,
-        run.databases,
-        partial(_show, run),
-        metrics_file(prometheus, backup_metrics, run.databases),
-        uploaded_bytes=run.uploaded_bytes,
-        pruned=list(run.pruned),
-        api_calls=run.api_calls,
-        uncounted_uploads=run.uncounted_uploads,
-        seconds=run.seconds,
-    )
+        rclone = make_rclone(session, config)
+        with crew(len(destinations)) as listers:
+            for one in destinations:
+                rclone.list_ahead(listers, one)
+            # It takes about as long to load the rest of keeper as to list a destination.
+            from sqlitekeeper.cli.backup_run import BackupRequest, run, tell
 
-
-def _show(run: BackupRun, console: Console, results: Sequence[BackupResult]) -> None:
-    show_backup(console, results)
-    show_backup_total(console, results, run)
+            request = BackupRequest(
+                databases,
+                destinations,
+                whole=not names,
+                force=force,
+                accept_loss=frozenset(accept_loss),
+                lock_wait_seconds=lock_wait,
+                jobs=jobs,
+            )
+            done = run(session, config, request, rclone)
+    return tell(session, config, done, prometheus)
 
 
 def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:
@@ -176,25 +135,3 @@ def _refuse_unknown(accepted: tuple[str, ...], databases: Sequence[Database]) ->
                 f"--accept-loss {name}: no database of this run has this name",
                 hint=f"there are: {', '.join(names[:20])}",
             )
-
-
-def _rehearse(databases: Sequence[Database], destinations: Sequence[str]) -> list[BackupResult]:
-    """What a run would do, as far as that can be said without doing it."""
-
-    def work(database: Database) -> BackupResult:
-        found = measure(database.path)
-        where = ", ".join(destinations)
-        text = f"dry run: would ship about {size(found.live_bytes)} to {where}, if it has changed"
-        return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
-
-    def otherwise(database: Database, outcome: str, reason: str, code: int) -> BackupResult:
-        skipped = outcome == "skipped"
-        return BackupResult(
-            database.name,
-            database.path,
-            "skipped" if skipped else "failed",
-            reason,
-            exit_code=code,
-        )
-
-    return each(databases, work, otherwise)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sqlitekeeper.backups.destination import Destination, look, refuse_silence
 from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.backups.retention import Policy
@@ -48,17 +47,6 @@ def make_rclone(session: Session, config: Config) -> Rclone:
         say_command,
         timeout_seconds=config.backup.timeout_seconds,
     )
-
-
-def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
-    """List every destination once; one that does not answer has its `error` set.
-
-    Raises:
-        RcloneError: none of them answers.
-    """
-    found = [look(rclone, to) for to in destinations]
-    refuse_silence(found)
-    return found
 
 
 def retention_policy(config: Config) -> Policy:

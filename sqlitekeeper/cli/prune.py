@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import click
 
+from sqlitekeeper.backups.destination import look_at
 from sqlitekeeper.backups.marks import remembered_drills
 from sqlitekeeper.backups.prune import DatabasePruned, prune_destination, with_drills
 from sqlitekeeper.backups.results import KeptSnapshot, PruneResult
-from sqlitekeeper.cli.destinations import chosen, look_at, make_rclone, retention_policy
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import (
     Wanted,

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import click
 
+from sqlitekeeper.backups.destination import look_at
 from sqlitekeeper.backups.listing import list_snapshots, newest_first
 from sqlitekeeper.backups.marks import remembered_drills
-from sqlitekeeper.cli.destinations import chosen, look_at, make_rclone, retention_policy
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import (
     ShelfResult,
