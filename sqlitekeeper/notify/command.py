@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from sqlitekeeper.redaction import secrets_in
+from sqlitekeeper.workers import crew, result_of
 
 SECONDS = 60.0
 GRACE_SECONDS = 5.0
@@ -84,24 +85,34 @@ def _run(
 ) -> str | None:
     # Files, not pipes: a child that it leaves in the background may keep them open for ever.
     with _output() as said, _input(summary) as told:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=told,
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                env=os.environ | ({"KEEPER_RESULT": str(result)} if result else {}),
-                start_new_session=True,
+        started: list[subprocess.Popen[bytes]] = []
+
+        def start() -> None:
+            started.append(
+                subprocess.Popen(
+                    command,
+                    stdin=told,
+                    stdout=said,
+                    stderr=subprocess.STDOUT,
+                    env=os.environ | ({"KEEPER_RESULT": str(result)} if result else {}),
+                    start_new_session=True,
+                )
             )
+
+        try:
+            # A signal in the middle of a start would leave nobody to end what was started; the
+            # main thread alone hears them.
+            with crew(1) as starter:
+                result_of(starter.submit(start))
+            status = started[0].wait(seconds)
         except (OSError, ValueError) as error:
             return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})"
-        try:
-            status = process.wait(seconds)
         except subprocess.TimeoutExpired:
             return f"did not end within {seconds:g} seconds and was stopped"
         finally:
-            if process.returncode is None:
-                _end_group(process, grace_seconds)
+            for process in started:
+                if process.returncode is None:
+                    _end_group(process, grace_seconds)
         if status == 0:
             return None
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
