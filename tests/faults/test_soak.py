@@ -65,7 +65,8 @@ class Keepers:
         self.longest = max(self.longest, time.monotonic() - began)
         self.endings[f"{arguments[0]} {run.returncode}"] += 1
         said = json.loads(run.stdout)
-        reasons = [one["reason"] or "" for one in said["databases"] if one["outcome"] == "failed"]
+        bad = [one for one in said["databases"] if one["outcome"] in ("failed", "busy")]
+        reasons = [one["reason"] or "" for one in bad]
         if said["error"] and not reasons:
             reasons = [said["error"]["message"]]
         for reason in reasons:
