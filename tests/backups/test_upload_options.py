@@ -35,7 +35,7 @@ def test_large_upload_to_s3_is_not_read_before_it_begins(
 
     assert report.error is None
     assert (s3.folder / "large").read_bytes() == (large / "large").read_bytes()
-    assert "--s3-disable-checksum --ignore-checksum" in said[-1]
+    assert "--s3-disable-checksum --ignore-checksum --multi-thread-streams=0" in said[-1]
     assert "put multipart upload" in s3.calls()
 
 
