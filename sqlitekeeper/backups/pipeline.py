@@ -36,6 +36,7 @@ BATCH_BYTES = 64 * 2**20
 # below the usual 1,024 (measured: 703).
 BATCH_DATABASES = 150
 STAGED_BATCHES = 2
+ALIKE = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +133,13 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
 def _is_pair(work: Work, claims: list[Claim], queue: deque[Job]) -> bool:
     """Whether a database that was claimed and the next are both large, with room for both.
 
-    The next is no larger: the first is not uploaded before both are read.
+    The next is not much larger: the first is not uploaded before both are read.
     """
     if len(claims) != 1 or not queue:
         return False
     first, second = work.expected_bytes(claims[0].job), work.expected_bytes(queue[0])
-    return BATCH_BYTES < second <= first and work.has_room(first + second)
+    alike = second <= first * ALIKE
+    return second > BATCH_BYTES and alike and work.has_room(first + second)
 
 
 def _claim(

@@ -36,6 +36,8 @@ __all__ = [
 DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
 TIMEOUT_SECONDS = 600.0
 ATTEMPTS = 3
+# The next upload begins when it is heard that all of this one was sent.
+STATS_MILLISECONDS = 250
 
 
 def ends_with_slash(to: str) -> str:
@@ -158,7 +160,7 @@ class Rclone:
     ) -> Report:
         """Upload `paths` below `folder`, without looking at what is there.
 
-        `progress` gets the bytes done so far, about once a second. rclone's
+        `progress` gets the bytes done so far, a few times a second. rclone's
         word is not taken for it: ask with `confirm` what has arrived.
         """
         wanted = frozenset(paths)
@@ -289,13 +291,14 @@ class Rclone:
         """Run rclone to its end and return its standard output.
 
         With `paths` it works on those alone, with `left_out` on what none of
-        these lines of --exclude-from names. Its log is JSON lines, one of them
+        these lines of --exclude-from names. Its log is JSON lines, some of them
         each second whatever it does: see rclone_process.
 
         Raises:
             RcloneError: it did not end with status 0; the message names `where`.
         """
-        command = [*command, "--use-json-log", "--stats", "1s", "--stats-log-level", "NOTICE"]
+        command = [*command, "--use-json-log", "--stats-log-level", "NOTICE"]
+        command += ["--stats", f"{STATS_MILLISECONDS}ms"]
         if paths is not None:
             # --no-traverse makes rclone ask for each file instead of listing folders;
             # "raw" keeps # and ; from being comments.

@@ -6,7 +6,7 @@ rclone counts a part of a file as done when it has read it into its memory
 still for long while bytes move. Hence the kernel's count of what the process
 reads and writes is asked too, where there is one.
 
-It does not outlive keeper, be keeper killed: it reports each second, and the
+It does not outlive keeper, be keeper killed: it reports several times a second, and the
 Go runtime ends a program whose standard error nobody reads any more.
 """
 
