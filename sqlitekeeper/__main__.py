@@ -1,6 +1,26 @@
 """The `keeper` command, also as `python -m sqlitekeeper`."""
 
+import _thread
+import os
 import sys
+import time
+
+SIGINT = 2  # without a module that takes as long to import as the rest of this one
+
+
+def _send_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Have a signal heard that came while Python ran a callback, which may raise nothing."""
+    if isinstance(ignored.exc_value, KeyboardInterrupt):
+        number: int = getattr(ignored.exc_value, "number", SIGINT)
+        # Not now: it would be ignored here, too.
+        _thread.start_new_thread(_send_soon, (number,))
+    else:
+        sys.__unraisablehook__(ignored)
+
+
+def _send_soon(number: int) -> None:
+    time.sleep(0.01)
+    os.kill(os.getpid(), number)
 
 
 def main() -> None:
@@ -11,6 +31,7 @@ def main() -> None:
 
         print(version_text())
         return
+    sys.unraisablehook = _send_again
     try:
         from sqlitekeeper.cli.app import run_command_line
 

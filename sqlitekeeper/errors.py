@@ -59,8 +59,13 @@ class RunInterruptedError(KeyboardInterrupt):
     """A signal asked the run to end.
 
     Like KeyboardInterrupt it is no Exception: what handles the failure of one
-    database must not take it for one and go on.
+    database must not take it for one and go on. `number` is the signal's, SIGINT's
+    unless given.
     """
+
+    def __init__(self, message: str, number: int = 2) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def as_keeper_error(error: KeeperError | OSError) -> KeeperError:

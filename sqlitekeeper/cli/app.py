@@ -77,7 +77,7 @@ def keeper() -> None:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise RunInterruptedError(f"ended by {signal.Signals(number).name}")
+    raise RunInterruptedError(f"ended by {signal.Signals(number).name}", number)
 
 
 def run_command_line(arguments: list[str]) -> int:

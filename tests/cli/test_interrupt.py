@@ -201,3 +201,41 @@ def test_killed_keeper_leaves_a_sound_database(
 
     assert (run.status, run.entry["free_pages_left"]) == (0, 0)
     assert_sound(path)
+
+
+CALLBACK = """
+import os, signal, sys, time
+from sqlitekeeper import __main__ as program
+from sqlitekeeper.cli import app
+
+class Ended:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+
+def run(arguments, record):
+    try:
+        Ended()
+        time.sleep(30)
+    except KeyboardInterrupt as error:
+        print("heard:", error)
+        return 130
+
+app._run = run
+sys.argv = ["keeper", "doctor"]
+program.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("SIGINT", "heard: "), ("SIGTERM", "heard: ended by SIGTERM")]
+)
+def test_signal_in_a_callback_is_heard_after_it(name: str, words: str) -> None:
+    """Python ignores, and prints, what a callback raises; the import system has some."""
+    run = subprocess.run(
+        [sys.executable, "-c", CALLBACK.format(name=name)],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+    )
+
+    assert (run.returncode, run.stdout.strip(), run.stderr) == (130, words.strip(), "")
