@@ -5,7 +5,7 @@ it is an object without a manifest, which nobody takes for a snapshot.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -110,7 +110,7 @@ class Dispatch:
         )
         for other in others:
             # Finished first: the next may be slow, or hang, or be what the run ends with.
-            self._complete(delivered, errors)
+            self._complete([delivered], errors)
             sent = place.leave if other is others[-1] else None
             sound = [one.taken for one in delivered.staged]
             confirming = self._upload(other, sound, errors, sent)
@@ -121,26 +121,36 @@ class Dispatch:
             self.stage.file_of(taken).unlink(missing_ok=True)
         return replace(delivered, seconds=time.monotonic() - began - waited)
 
-    def announce(self, delivered: Delivered) -> list[Finished]:
-        """Finish a batch at the last of its destinations; what has come of it."""
+    def announce(self, batches: Sequence[Delivered]) -> list[Finished]:
+        """Finish batches at the last of their destinations; what has come of them."""
         began = time.monotonic()
-        errors, confirmed_at = dict(delivered.errors), delivered.confirmed_at
-        self._complete(delivered, errors)
-        seconds = delivered.seconds + time.monotonic() - began
-        finished = []
-        for taken, one in zip(delivered.batch, delivered.proven, strict=True):
-            if isinstance(one, Staged):
-                confirmed = {
-                    to: parcel
-                    for to, parcel in one.parcels.items()
-                    if (to, taken.name) not in errors
-                }
-                result = self._result(one, errors, seconds)
-                finished.append(Finished(taken, result, confirmed, confirmed_at))
-            else:
-                result = failed(taken.name, taken.path, one)
-                finished.append(Finished(taken, result, {}, confirmed_at))
-        return finished
+        errors: Errors = {}
+        for delivered in batches:
+            errors |= delivered.errors
+        self._complete(batches, errors)
+        seconds = time.monotonic() - began
+        return [
+            self._finished(delivered, taken, one, errors, delivered.seconds + seconds)
+            for delivered in batches
+            for taken, one in zip(delivered.batch, delivered.proven, strict=True)
+        ]
+
+    def _finished(
+        self,
+        delivered: Delivered,
+        taken: Taken,
+        one: Staged | KeeperError,
+        errors: Errors,
+        seconds: float,
+    ) -> Finished:
+        if isinstance(one, KeeperError):
+            result = failed(taken.name, taken.path, one)
+            return Finished(taken, result, {}, delivered.confirmed_at)
+        confirmed = {
+            to: parcel for to, parcel in one.parcels.items() if (to, taken.name) not in errors
+        }
+        result = self._result(one, errors, seconds)
+        return Finished(taken, result, confirmed, delivered.confirmed_at)
 
     def _prove(self, batch: list[Taken]) -> list[Staged | KeeperError]:
         proven: list[Staged | KeeperError] = []
@@ -186,18 +196,21 @@ class Dispatch:
         arrived = [upload for upload in uploads if upload.database not in problems]
         return self.reader.submit(self.shipper.confirm, destination, arrived)
 
-    def _complete(self, delivered: Delivered, errors: Errors) -> None:
+    def _complete(self, batches: Sequence[Delivered], errors: Errors) -> None:
         """Take back what is not sound, and write the manifests of what has arrived."""
-        destination = delivered.last
-        problems = delivered.confirming.result()
-        errors |= {(destination.to, name): text for name, text in problems.items()}
-        self._withdraw(destination, delivered.unsound, errors)
+        destination = batches[0].last
+        for delivered in batches:
+            problems = delivered.confirming.result()
+            errors |= {(destination.to, name): text for name, text in problems.items()}
+        unsound = [taken for delivered in batches for taken in delivered.unsound]
+        self._withdraw(destination, unsound, errors)
         parcels = [
-            one.parcels[destination.to]
+            (one.parcels[destination.to], delivered.confirmed_at)
+            for delivered in batches
             for one in delivered.staged
             if (destination.to, one.taken.name) not in errors
         ]
-        problems = self.shipper.announce(destination, parcels, delivered.confirmed_at)
+        problems = self.shipper.announce(destination, parcels)
         errors |= {(destination.to, name): text for name, text in problems.items()}
 
     def _withdraw(self, destination: Destination, batch: list[Taken], errors: Errors) -> None:

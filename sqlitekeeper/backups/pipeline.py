@@ -9,6 +9,7 @@
                              |                                  |
     the next batch is        v                                  v
     uploaded meanwhile       read back --> manifests, latest.json, record     finish
+                                           (of some batches in one go)
 
 A batch is one large database, or small ones up to BATCH_BYTES. It leaves the
 staging folder when it is delivered, and only STAGED_BATCHES are in there, be they
@@ -18,7 +19,7 @@ batch before has left.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlitekeeper.backups.dispatch import Delivered
+from sqlitekeeper.backups.finishing import Finisher
 from sqlitekeeper.backups.stage import Taken
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
 from sqlitekeeper.events import Listener
@@ -56,6 +58,10 @@ class Claim:
     lock: ExitStack = field(default_factory=ExitStack)
 
 
+# A batch that is being delivered, whose future gives that of its finish; its databases.
+Shipping = tuple[Future[Future[None]], int]
+
+
 class Work(Protocol):
     """What a backup run does at each station."""
 
@@ -80,8 +86,8 @@ class Work(Protocol):
         It is uploaded from when its `place` in the queue is reached until that is left.
         """
 
-    def finish(self, delivered: Delivered) -> None:
-        """Announce and record a batch."""
+    def finish(self, batches: Sequence[Delivered]) -> None:
+        """Announce and record batches."""
 
     def fail(self, job: Job, error: KeeperError) -> None:
         """Note why a database is not backed up."""
@@ -91,23 +97,28 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
     """Bring all jobs through the stations; `jobs` small databases, or two large ones, are read
     at once.
     """
-    with ExitStack() as held, crew(STAGED_BATCHES) as shippers, crew(1) as finisher:
+    with ExitStack() as held, crew(STAGED_BATCHES) as shippers, crew(1) as thread:
+        finisher = Finisher(work, thread)
 
         def deliver(
             batch: list[tuple[Claim, Taken]], place: Place, before: Future[Future[None]] | None
         ) -> Future[None]:
             try:
-                delivered = work.deliver([taken for _, taken in batch], place)
-            finally:
-                place.leave()
-            if before:
-                # Batches are finished in their order, whichever is delivered first.
-                before.result()
-            return finisher.submit(_finish, work, delivered, [claim for claim, _ in batch])
+                try:
+                    delivered = work.deliver([taken for _, taken in batch], place)
+                finally:
+                    place.leave()
+                if before:
+                    # Batches are finished in their order, whichever is delivered first.
+                    before.result()
+            except BaseException:
+                finisher.give_up()
+                raise
+            return finisher.finish(delivered, [claim.lock for claim, _ in batch])
 
         place: Place | None = None
-        shipping: deque[Future[Future[None]]] = deque()
-        finishing: Future[None] | None = None
+        shipping: deque[Shipping] = deque()
+        finishing: deque[tuple[Future[None], int]] = deque()
         while queue or shipping:
             claims = list(_claim(work, queue, held))
             is_pair = jobs > 1 and not shipping and _is_pair(work, claims, queue)
@@ -118,16 +129,17 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
             batches = [[one] for one in taken] if is_pair else [taken]
             for batch in filter(None, batches):
                 place = Place(place)
-                before = shipping[-1] if shipping else None
-                shipping.append(shippers.submit(deliver, batch, place, before))
+                before = shipping[-1][0] if shipping else None
+                finisher.expect()
+                shipping.append((shippers.submit(deliver, batch, place, before), len(batch)))
             if len(shipping) == STAGED_BATCHES or (shipping and not taken):
-                announced = result_of(shipping.popleft())
-                # One batch waits to be finished, no more: its locks are kept meanwhile.
-                if finishing:
-                    result_of(finishing)
-                finishing = announced
-        if finishing:
-            result_of(finishing)
+                future, databases = shipping.popleft()
+                finishing.append((result_of(future), databases))
+                # What waits to be finished keeps its locks meanwhile.
+                while sum(count for _, count in finishing) > BATCH_DATABASES:
+                    result_of(finishing.popleft()[0])
+        for ended, _ in finishing:
+            result_of(ended)
 
 
 def _is_pair(work: Work, claims: list[Claim], queue: deque[Job]) -> bool:
@@ -211,11 +223,3 @@ def _take(
         else:
             work.fail(claim.job, error)
     return batch
-
-
-def _finish(work: Work, delivered: Delivered, claims: list[Claim]) -> None:
-    try:
-        work.finish(delivered)
-    finally:
-        for claim in claims:
-            claim.lock.close()

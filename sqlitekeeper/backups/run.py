@@ -222,9 +222,9 @@ class _Run:
         """Prove and upload a batch."""
         return self.dispatch.deliver(batch, place)
 
-    def finish(self, delivered: Delivered) -> None:
-        """Announce a batch, and remember what was confirmed."""
-        finished = self.dispatch.announce(delivered)
+    def finish(self, batches: Sequence[Delivered]) -> None:
+        """Announce batches, and remember what was confirmed."""
+        finished = self.dispatch.announce(batches)
         shipments = []
         for one in finished:
             self.results[one.result.path] = one.result

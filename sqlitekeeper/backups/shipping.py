@@ -83,16 +83,19 @@ class Shipper:
             )
 
     def announce(
-        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
+        self, destination: Destination, parcels: list[tuple[Parcel, str]]
     ) -> dict[str, str]:
-        """Write manifests of what has arrived, then the copies that say what is newest."""
+        """Write manifests of what has arrived, then the copies that say what is newest.
+
+        Each parcel comes with when it was confirmed, as latest.json has it.
+        """
         if not parcels:
             return {}
         try:
-            return self._papers(destination, parcels, confirmed_at)
+            return self._papers(destination, parcels)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
-            return {parcel.database: text for parcel in parcels}
+            return {parcel.database: text for parcel, _ in parcels}
 
     def withdraw(self, destination: Destination, objects: list[str]) -> str | None:
         """Delete what was uploaded and is not to be relied on; what went wrong, if it did."""
@@ -123,20 +126,21 @@ class Shipper:
         return errors | _flush(destination, arrived)
 
     def _papers(
-        self, destination: Destination, parcels: list[Parcel], confirmed_at: str
+        self, destination: Destination, parcels: list[tuple[Parcel, str]]
     ) -> dict[str, str]:
         """Write manifests, and latest.json of those that are whole."""
-        manifests = {manifest_object(p.object): p for p in parcels if p.upload}
+        manifests = {manifest_object(p.object): p for p, _ in parcels if p.upload}
         texts = {path: encode(parcel.manifest) for path, parcel in manifests.items()}
         failed = store_papers(self.rclone, destination, texts, self.folder)
         errors = {manifests[path].database: text for path, text in failed.items()}
-        latest = {latest_object(p.database): p for p in parcels if p.database not in errors}
+        whole = [(p, confirmed_at) for p, confirmed_at in parcels if p.database not in errors]
         texts = {
-            path: encode(parcel.manifest | {"confirmed_at": confirmed_at})
-            for path, parcel in latest.items()
+            latest_object(p.database): encode(p.manifest | {"confirmed_at": confirmed_at})
+            for p, confirmed_at in whole
         }
         failed = store_papers(self.rclone, destination, texts, self.folder, newer_will_do=True)
-        return errors | {latest[path].database: text for path, text in failed.items()}
+        latest = {latest_object(p.database): p.database for p, _ in whole}
+        return errors | {latest[path]: text for path, text in failed.items()}
 
     def _copy(
         self,

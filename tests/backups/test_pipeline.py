@@ -1,8 +1,9 @@
 """The order in which databases pass the stations of a backup run."""
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups import pipeline
+from sqlitekeeper.backups import finishing, pipeline
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.dispatch import Delivered
 from sqlitekeeper.backups.pipeline import Job, run_pipeline
@@ -34,6 +35,7 @@ class Stations:
     def __init__(self, **sizes: int) -> None:
         self.sizes = sizes
         self.log: list[str] = []
+        self.gathered: list[int] = []
         self.locked_elsewhere: set[str] = set()
         self.room = 2**40
         self.staged: dict[str, int] = {}
@@ -98,11 +100,13 @@ class Stations:
         self.after_delivery(names)
         return Delivered(batch, [], {}, "", Destination("lab:x", {}), Future(), 0.0)
 
-    def finish(self, delivered: Delivered) -> None:
-        names = [taken.name for taken in delivered.batch]
-        self.before_announcement(names)
-        self.log.append(" ".join(names))
-        self.under_way.difference_update(names)
+    def finish(self, batches: Sequence[Delivered]) -> None:
+        self.gathered.append(len(batches))
+        for delivered in batches:
+            names = [taken.name for taken in delivered.batch]
+            self.before_announcement(names)
+            self.log.append(" ".join(names))
+            self.under_way.difference_update(names)
 
     def fail(self, job: Job, error: KeeperError) -> None:
         self.failures[job.name] = error
@@ -240,6 +244,40 @@ def test_batches_are_finished_in_their_order() -> None:
     run(stations)
 
     assert stations.log == ["a", "b"]
+
+
+def test_batches_that_come_soon_after_one_another_are_finished_in_one_go() -> None:
+    """Of five that are delivered within a moment, no more wait than are gathered."""
+    stations = Stations(a=LARGE, b=LARGE, c=LARGE, d=LARGE, e=LARGE)
+
+    run(stations)
+
+    assert stations.log == ["a", "b", "c", "d", "e"]
+    assert sum(stations.gathered) == 5
+    assert max(stations.gathered) >= 2
+
+
+def test_batch_does_not_wait_long_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is uploaded for hours does not keep another from being announced."""
+    monkeypatch.setattr(finishing, "GATHER_SECONDS", 0.1)
+    stations = Stations(a=LARGE, b=LARGE)
+    announced = threading.Event()
+    stations.before_announcement = lambda names: announced.set()
+    stations.upload = lambda names: wait_for(announced, names == ["b"])
+
+    run(stations)
+
+    assert stations.gathered == [1, 1]
+
+
+def test_batch_that_is_the_last_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor do many small databases."""
+    monkeypatch.setattr(finishing, "GATHER_SECONDS", 60)
+    began = time.monotonic()
+
+    run(Stations(a=LARGE))
+
+    assert time.monotonic() - began < 30
 
 
 def test_next_batch_is_delivered_while_one_is_announced() -> None:

@@ -54,7 +54,7 @@ def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
     errors = shipper.upload(destination, uploads)
     errors |= shipper.confirm(destination, [u for u in uploads if u.database not in errors])
     arrived = [p for p in parcels if p.database not in errors]
-    return errors | shipper.announce(destination, arrived, CONFIRMED_AT)
+    return errors | shipper.announce(destination, [(p, CONFIRMED_AT) for p in arrived])
 
 
 def names(to: Path) -> list[str]:
@@ -208,7 +208,7 @@ def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclo
     wrap_rclone(copy="exit 0")
 
     errors = Shipper(Rclone(find_rclone(None)), folder).announce(
-        Destination(str(to), {}), [parcel(folder, upload=False)], CONFIRMED_AT.replace("5", "6")
+        Destination(str(to), {}), [(parcel(folder, upload=False), CONFIRMED_AT.replace("5", "6"))]
     )
 
     assert "is an older one" in errors["app"]
