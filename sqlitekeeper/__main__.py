@@ -5,17 +5,22 @@ import os
 import sys
 import time
 
-SIGINT = 2  # without a module that takes as long to import as the rest of this one
+# Without modules that take longer to import than the rest of this one.
+SIGINT = 2
+MAIN_THREAD = _thread.get_ident()
 
 
-def _send_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Have a signal heard that came while Python ran a callback, which may raise nothing."""
-    if isinstance(ignored.exc_value, KeyboardInterrupt):
+def _hear_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Have a signal heard that came while Python ran a callback, which may raise nothing.
+
+    Only the main thread hears signals; a worker that is told to end asks again by itself.
+    """
+    if not isinstance(ignored.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(ignored)
+    elif _thread.get_ident() == MAIN_THREAD:
         number: int = getattr(ignored.exc_value, "number", SIGINT)
         # Not now: it would be ignored here, too.
         _thread.start_new_thread(_send_soon, (number,))
-    else:
-        sys.__unraisablehook__(ignored)
 
 
 def _send_soon(number: int) -> None:
@@ -31,7 +36,7 @@ def main() -> None:
 
         print(version_text())
         return
-    sys.unraisablehook = _send_again
+    sys.unraisablehook = _hear_again
     try:
         from sqlitekeeper.cli.app import run_command_line
 

@@ -38,11 +38,22 @@ def result_of(future: Future[Result]) -> Result:
 
     Python hears a signal when its main thread next runs code of its own. One that
     came just before the thread began to wait for a lock does not wake it, so it
-    wakes by itself, time and again.
+    wakes by itself, time and again. So does a worker, whose crew may be told to end.
+
+    Raises:
+        RunInterruptedError: it was.
     """
     while not future.done():
+        stop_if_asked()
         wait([future], LOOK_SECONDS)
     return future.result()
+
+
+def given(result: Result) -> Future[Result]:
+    """A future that nobody has to wait for."""
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future
 
 
 class Crew:

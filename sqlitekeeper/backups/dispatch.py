@@ -5,7 +5,7 @@ it is an object without a manifest, which nobody takes for a snapshot.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from sqlitekeeper.backups.shipping import Parcel, Shipper
 from sqlitekeeper.backups.stage import Stage, Staged, Taken
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick
-from sqlitekeeper.workers import Crew, Place
+from sqlitekeeper.workers import Crew, Place, given, result_of
 
 # What went wrong, by destination and database.
 Errors = dict[tuple[str, str], str]
@@ -79,7 +79,8 @@ class Dispatch:
     """Brings batches from the staging folder to the destinations.
 
     One `prover` checks all batches: the cache of a check would stay with each
-    thread that ever made one. A `reader` reads back what was uploaded meanwhile.
+    thread that ever made one. What was uploaded is read back by one of the `readers`
+    meanwhile, each of which has its destination: one that hangs holds up no other.
     """
 
     stage: Stage
@@ -87,7 +88,7 @@ class Dispatch:
     clock: Callable[[], datetime]
     listen: Listener
     prover: Crew
-    reader: Crew
+    readers: Mapping[str, Crew]
 
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Upload a batch while it is proven, and finish it at all destinations but the last.
@@ -103,7 +104,7 @@ class Dispatch:
         destination, *others = self.stage.destinations
         confirming = self._upload(destination, batch, errors, None if others else place.leave)
         uploaded = time.monotonic()
-        proven = proving.result()
+        proven = result_of(proving)
         waited = time.monotonic() - uploaded
         delivered = Delivered(
             batch, proven, errors, timestamp(self.clock()), destination, confirming, 0.0
@@ -176,7 +177,7 @@ class Dispatch:
             # Why is told once, at the start of the run.
             text = f"{destination.to} could not be listed, so nothing was shipped there"
             errors |= {(destination.to, taken.name): text for taken in batch}
-            return self.reader.submit(dict)
+            return given({})
         uploads = [taken.upload for taken in batch if not taken.held[destination.to]]
         total = sum(upload.bytes for upload in uploads)
         # Two batches may be on their way at once, each with a line of its own.
@@ -194,15 +195,18 @@ class Dispatch:
             sent()
         errors |= {(destination.to, name): text for name, text in problems.items()}
         arrived = [upload for upload in uploads if upload.database not in problems]
-        return self.reader.submit(self.shipper.confirm, destination, arrived)
+        reader = self.readers[destination.to]
+        return reader.submit(self.shipper.confirm, destination, arrived)
 
     def _complete(self, batches: Sequence[Delivered], errors: Errors) -> None:
         """Take back what is not sound, and write the manifests of what has arrived."""
         destination = batches[0].last
-        for delivered in batches:
-            problems = delivered.confirming.result()
-            errors |= {(destination.to, name): text for name, text in problems.items()}
         unsound = [taken for delivered in batches for taken in delivered.unsound]
+        # Those go whatever has arrived of them.
+        going = {taken.name for taken in unsound}
+        for delivered in batches:
+            problems = result_of(delivered.confirming)
+            errors |= {(destination.to, n): text for n, text in problems.items() if n not in going}
         self._withdraw(destination, unsound, errors)
         parcels = [
             (one.parcels[destination.to], delivered.confirmed_at)

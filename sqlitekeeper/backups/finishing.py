@@ -78,5 +78,10 @@ class Finisher:
         return gathered
 
     def _is_worth_waiting(self) -> bool:
+        """Whether more may come soon, and what is here would not be lost at much cost.
+
+        Who is told to end now uploads again what was not announced.
+        """
         databases = sum(len(locks) for _, locks in self._waiting)
-        return 0 < databases < GATHERED_DATABASES and self._under_way > 0
+        is_cheap = all(delivered.seconds < GATHER_SECONDS for delivered, _ in self._waiting)
+        return 0 < databases < GATHERED_DATABASES and self._under_way > 0 and is_cheap

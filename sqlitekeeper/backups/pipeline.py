@@ -110,7 +110,7 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
                     place.leave()
                 if before:
                     # Batches are finished in their order, whichever is delivered first.
-                    before.result()
+                    result_of(before)
             except BaseException:
                 finisher.give_up()
                 raise

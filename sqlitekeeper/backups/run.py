@@ -96,7 +96,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         staging_folder(options.staging) as folder,
         closing(Claims()) as claims,
         crew(1) as prover,
-        crew(1) as reader,
+        ExitStack() as crews,
     ):
         stage = Stage(
             folder=folder,
@@ -112,7 +112,8 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             claim=claims.claim,
         )
         shipper = Shipper(options.rclone, folder)
-        dispatch = Dispatch(stage, shipper, options.clock, listen, prover, reader)
+        readers = {to: crews.enter_context(crew(1)) for to in options.to}
+        dispatch = Dispatch(stage, shipper, options.clock, listen, prover, readers)
         run = _Run(options, stage, previous, dispatch, listen)
         run_pipeline(run, deque(run.present(jobs)), options.jobs, listen)
     pruned = run.prune()

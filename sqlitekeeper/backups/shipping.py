@@ -179,7 +179,11 @@ def _content_problem(upload: Upload, destination: Destination) -> str | None:
     """
     if destination.folder is None:
         return None
-    if sha256_of(destination.folder / upload.object) != upload.sha256:
+    try:
+        sha256 = sha256_of(destination.folder / upload.object)
+    except OSError as error:
+        return f"{upload.object} at {destination.to} cannot be read back ({error.strerror})"
+    if sha256 != upload.sha256:
         return f"{upload.object} at {destination.to} has another content than the snapshot"
     return None
 

@@ -7,7 +7,7 @@ the connection. A path is always a file's name, never a URI.
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -191,7 +191,9 @@ def _watching(path: Path, before: os.stat_result) -> Iterator[None]:
     try:
         yield
     except (apsw.Error, OSError):
-        _refuse_replaced(path, before)
+        # Where it cannot be told, what has failed first is what counts.
+        with suppress(OSError):
+            _refuse_replaced(path, before)
         raise
 
 
@@ -272,7 +274,7 @@ def _refuse_replaced(path: Path, before: os.stat_result) -> None:
     """Go no further with a file that is not the one of that name any more."""
     try:
         now = path.stat()
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         reason = f"was replaced while keeper had it open ({error.strerror})"
         raise BusyError(f"{path}: {reason}", hint="try again") from None
     if (now.st_dev, now.st_ino) != (before.st_dev, before.st_ino):

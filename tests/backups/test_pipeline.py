@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from sqlitekeeper.backups.stage import Taken
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError
 from sqlitekeeper.events import Event, Listener, ignore
 from sqlitekeeper.workers import Place
-from tests.conftest import MakeDatabase, WrapRclone, wait_until
+from tests.conftest import S3, MakeDatabase, WrapRclone, wait_until
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 SMALL, LARGE = 2**20, 2**30
@@ -369,10 +369,10 @@ BackUpEach = Callable[..., BackupRun]
 def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch) -> BackUpEach:
     """Really backs databases up, each as a batch of its own."""
 
-    def run(jobs: list[Job], listen: Listener = ignore) -> BackupRun:
+    def run(jobs: list[Job], listen: Listener = ignore, and_to: Sequence[str] = ()) -> BackupRun:
         monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**12)
         options = BackupOptions(
-            to=(str(tmp_path / "to"),),
+            to=(str(tmp_path / "to"), *and_to),
             rclone=Rclone(find_rclone(None)),
             state=tmp_path / "state",
             host="web1",
@@ -383,6 +383,29 @@ def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch)
         return back_up(jobs, options, listen)
 
     return run
+
+
+def test_destination_that_does_not_answer_holds_up_no_other(
+    make_database: MakeDatabase,
+    back_up_each: BackUpEach,
+    wrap_rclone: WrapRclone,
+    s3: S3,
+    tmp_path: Path,
+) -> None:
+    """Each database has its manifest at the first before the second says what has arrived."""
+    answer = tmp_path / "answer"
+    wait = f'while [ ! -e "{answer}" ]; do sleep 0.05; done'
+    wrap_rclone(lsjson=f'case "$*" in *--files-from-raw*) {wait} ;; esac')
+    jobs = [Job(name, make_database(f"{name}.sqlite3")) for name in "ab"]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(back_up_each, jobs, and_to=[s3.to])
+        try:
+            wait_until(lambda: len(list((tmp_path / "to").glob("*/*Z.json"))) == 2)
+            assert "latest.json" not in "".join(s3.created())
+        finally:
+            answer.touch()
+
+        assert [one.outcome for one in running.result().databases] == ["shipped", "shipped"]
 
 
 def test_staging_folder_never_holds_more_than_two_batches(

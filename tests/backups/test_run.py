@@ -1016,6 +1016,26 @@ def test_unsound_snapshot_that_cannot_be_deleted_is_told(
     assert not list(to.rglob("*.json"))
 
 
+def test_unsound_snapshot_goes_though_nobody_knows_whether_it_has_arrived(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    s3: S3,
+    wrap_rclone: WrapRclone,
+) -> None:
+    """It would lie there until it is old enough to be pruned."""
+    path = make_database(rows=20)
+    make_index_disagree(path)
+    backup_config(path, to=s3.to)
+    wrap_rclone(lsjson='case "$*" in *--files-from-raw*) exit 9 ;; esac')
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, run.entry["check"]) == (12, "failed")
+    assert len(s3.created()) == 1
+    assert [file for file in s3.folder.rglob("*") if file.is_file()] == []
+
+
 # What is gone
 
 

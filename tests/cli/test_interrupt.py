@@ -13,10 +13,13 @@ import pytest
 from sqlitekeeper.database.proof import integrity_problems
 from tests.conftest import (
     REPOSITORY,
+    S3,
+    BackupConfig,
     Companion,
     Keeper,
     MakeDatabase,
     StartKeeper,
+    WrapRclone,
     contents,
     count_rows,
     holds_open,
@@ -101,6 +104,24 @@ def test_waiting_for_a_lock_ends_at_once(
 
     assert run.status == 130
     assert path.read_bytes() == before
+
+
+def test_backup_ends_at_once_while_it_is_read_back(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    wrap_rclone: WrapRclone,
+    s3: S3,
+    tmp_path: Path,
+) -> None:
+    """By a destination that does not answer."""
+    asked = tmp_path / "asked"
+    wrap_rclone(lsjson=f'case "$*" in *--files-from-raw*) touch "{asked}"; exec sleep 600 ;; esac')
+    backup_config(make_database(rows=20), to=s3.to)
+    running = start_keeper("backup")
+    wait_until(asked.exists)
+
+    assert running.end(signal.SIGTERM).status == 130
 
 
 def test_json_is_printed_all_the_same(
