@@ -1,7 +1,7 @@
 """Finishing batches, several in one go where the next is about to come.
 
-To confirm, announce and record a batch takes a few runs of rclone, however many
-databases are in it: with large ones, as much as a fifth of their way.
+To announce and record a batch takes some runs of rclone, as many for one large database
+as for a hundred small ones.
 """
 
 import threading

@@ -38,6 +38,7 @@ BATCH_BYTES = 64 * 2**20
 # below the usual 1,024 (measured: 703).
 BATCH_DATABASES = 150
 STAGED_BATCHES = 2
+# How much larger than the first the second of two may be that are read at once.
 ALIKE = 1.2
 
 
