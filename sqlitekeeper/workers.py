@@ -87,6 +87,28 @@ def crew(size: int) -> Iterator[Crew]:
             raise
 
 
+@contextmanager
+def started(start: Callable[[], Result], end: Callable[[Result], object]) -> Iterator[Result]:
+    """What `start` gives, such as a process, and `end` takes when this block ends.
+
+    Another thread starts it: a signal that came in the middle would otherwise leave
+    nobody who knows of it. The main thread alone hears signals.
+
+    Raises:
+        Exception: whatever `start` raises.
+    """
+    results: list[Result] = []
+    try:
+        with crew(1) as starter:
+            # A thread whose own start is interrupted is not waited for, so it has nothing to do.
+            result_of(starter.submit(int))
+            result_of(starter.submit(lambda: results.append(start())))
+        yield results[0]
+    finally:
+        for result in results:
+            end(result)
+
+
 class Place:
     """One's place in a queue for what is used by one after the other."""
 

@@ -1,17 +1,20 @@
 """Several things at once, told in order and ended by a signal."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future
+from types import FrameType
 
 import pytest
 
 from sqlitekeeper.errors import RunInterruptedError
 from sqlitekeeper.events import Event, Listener, Note, Tick
-from sqlitekeeper.workers import Place, crew, in_order, stop_if_asked
-from tests.conftest import REPOSITORY, WAIT_SECONDS
+from sqlitekeeper.workers import Place, crew, in_order, started, stop_if_asked
+from tests.conftest import REPOSITORY, WAIT_SECONDS, wait_until
 
 
 def test_results_and_notes_come_in_the_order_of_the_items() -> None:
@@ -241,3 +244,49 @@ def test_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same(way: st
     )
 
     assert (run.stdout, run.stderr) == ("interrupted\n", "")
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_what_is_started_is_ended_though_a_signal_comes_in_the_middle(attempt: int) -> None:
+    """Of a process whose start is interrupted nobody would have the number."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        heard.set()
+        raise RunInterruptedError("interrupted")
+
+    def start() -> str:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        wait_until(heard.is_set)
+        return f"process {attempt}"
+
+    def use() -> None:
+        with started(start, ended.append):
+            pytest.fail("it is not used any more")
+
+    ended: list[str] = []
+    heard = threading.Event()
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(RunInterruptedError):
+            use()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert ended == [f"process {attempt}"]
+
+
+def test_what_cannot_be_started_is_not_ended() -> None:
+    """The error is that of the start."""
+    ended: list[object] = []
+
+    def start() -> None:
+        raise FileNotFoundError("no such program")
+
+    def use() -> None:
+        with started(start, ended.append):
+            pytest.fail("there is nothing")
+
+    with pytest.raises(FileNotFoundError):
+        use()
+
+    assert ended == []

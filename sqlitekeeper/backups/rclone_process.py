@@ -16,14 +16,15 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from sqlitekeeper.backups.rclone_log import Log, RcloneError
-from sqlitekeeper.workers import stop_if_asked
+from sqlitekeeper.workers import started, stop_if_asked
 
 # Private whatever the destination: snapshots in a local folder are files like any other.
 UMASK = 0o077
@@ -73,30 +74,32 @@ def run_process(
                 f"{tempfile.gettempdir()}: cannot be written to ({error.strerror})",
                 hint="make room there, or set TMPDIR to another folder",
             ) from None
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=listed,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                env=environment,
-                umask=UMASK,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
-        with _ended(process) as stream:
+        start = partial(
+            subprocess.Popen[bytes],
+            command,
+            stdin=listed,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment,
+            umask=UMASK,
+            start_new_session=True,
+        )
+        with ExitStack() as stack:
+            try:
+                process = stack.enter_context(started(start, _end))
+            except OSError as error:
+                raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
             patience = _Patience(process.pid, timeout_seconds, output, log)
-            _listen(process, stream, log, patience)
+            _listen(process, log, patience)
             status = process.wait()
         output.seek(0)
         return status, output.read().decode(errors="replace")
 
 
-def _listen(
-    process: subprocess.Popen[bytes], stream: IO[bytes], log: Log, patience: "_Patience"
-) -> None:
+def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -> None:
     """Hear a process until it has ended, even if one that it started still has its log open."""
+    stream = process.stderr
+    assert stream is not None
     poll = select.poll()
     poll.register(stream, select.POLLIN)
     closed = False
@@ -178,23 +181,19 @@ class _Patience:
             return 0
 
 
-@contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[IO[bytes]]:
-    """The log of a running process, which does not outlive this block, nor what it started."""
-    assert process.stderr is not None
-    try:
-        with process.stderr as log:
-            yield log
-    finally:
-        if process.poll() is None:
-            _signal_group(process, signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
-            # Also what a script around rclone has left behind.
-            _signal_group(process, signal.SIGKILL)
-            # In the kernel's hands, on a network file system that hangs, it dies later.
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_SECONDS)
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Hear a process no longer, and end it if it has not ended, with what it started."""
+    if process.stderr:
+        process.stderr.close()
+    if process.poll() is None:
+        _signal_group(process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        # Also what a script around rclone has left behind.
+        _signal_group(process, signal.SIGKILL)
+        # In the kernel's hands, on a network file system that hangs, it dies later.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from sqlitekeeper.redaction import secrets_in
-from sqlitekeeper.workers import crew, result_of
+from sqlitekeeper.workers import started
 
 SECONDS = 60.0
 GRACE_SECONDS = 5.0
@@ -85,34 +86,22 @@ def _run(
 ) -> str | None:
     # Files, not pipes: a child that it leaves in the background may keep them open for ever.
     with _output() as said, _input(summary) as told:
-        started: list[subprocess.Popen[bytes]] = []
-
-        def start() -> None:
-            started.append(
-                subprocess.Popen(
-                    command,
-                    stdin=told,
-                    stdout=said,
-                    stderr=subprocess.STDOUT,
-                    env=os.environ | ({"KEEPER_RESULT": str(result)} if result else {}),
-                    start_new_session=True,
-                )
-            )
-
+        start = partial(
+            subprocess.Popen[bytes],
+            command,
+            stdin=told,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            env=os.environ | ({"KEEPER_RESULT": str(result)} if result else {}),
+            start_new_session=True,
+        )
         try:
-            # A signal in the middle of a start would leave nobody to end what was started; the
-            # main thread alone hears them.
-            with crew(1) as starter:
-                result_of(starter.submit(start))
-            status = started[0].wait(seconds)
+            with started(start, partial(_end_group, grace_seconds=grace_seconds)) as process:
+                status = process.wait(seconds)
         except (OSError, ValueError) as error:
             return f"cannot be run ({getattr(error, 'strerror', None) or type(error).__name__})"
         except subprocess.TimeoutExpired:
             return f"did not end within {seconds:g} seconds and was stopped"
-        finally:
-            for process in started:
-                if process.returncode is None:
-                    _end_group(process, grace_seconds)
         if status == 0:
             return None
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
@@ -124,7 +113,12 @@ def _run(
 
 
 def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    """End a process and all that it started: politely first, then whoever is left."""
+    """End a process that has not ended, and all that it started.
+
+    Politely first, then whoever is left.
+    """
+    if process.returncode is not None:
+        return
     with suppress(OSError):
         os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from sqlitekeeper.database.files import size_of
 from tests.benchmarks.bench import MEBIBYTE, Bench, new_keeper
 from tests.benchmarks.databases import free_pages, make_database
 from tests.benchmarks.peers import Program, find_rsync, find_sqlite3
@@ -238,8 +239,7 @@ def _wal_watch(database: Path) -> Iterator[list[int]]:
 
     def look() -> None:
         while not ended.wait(SAMPLE_SECONDS):
-            if wal.exists():
-                sizes.append(wal.stat().st_size)
+            sizes.append(size_of(wal))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
