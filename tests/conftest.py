@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tests.s3_server import s3_server
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_RCLONE = Path("/usr/bin/rclone")
 WAIT_SECONDS = 30.0
+NOBODY = 65534
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -406,6 +407,18 @@ def terminal(tmp_path: Path) -> Keeper:
         return Outcome(process.wait(WAIT_SECONDS), text, "")
 
     return run
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Without root's way past permissions, if that is who runs the tests."""
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """One place that snapshots are shipped to, and what its listing says."""
 
-import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from sqlitekeeper.backups.loss import HOLD
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.naming import manifest_object, mark_object, parse_object
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
+from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.state.history import Shipment
 
@@ -128,15 +128,7 @@ def sync_to_disk(folder: Path, paths: list[str]) -> None:
     """
     names = {folder / path for path in paths}
     for path in sorted(names) + sorted({name.parent for name in names} | {folder}):
-        _flush(path)
+        sync(path)
     # What is above the destination may belong to someone else, closed to us.
     with suppress(PermissionError):
-        _flush(folder.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(folder.parent)

@@ -9,8 +9,9 @@ from typing import Literal
 
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.files import stat_database
+from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, Measurement, measure
-from sqlitekeeper.database.placing import content_suffixes, put, sync
+from sqlitekeeper.database.placing import content_suffixes, put
 from sqlitekeeper.database.private_folder import private_folder, remove_litter
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.events import Listener, Note, ignore

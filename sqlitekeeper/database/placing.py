@@ -24,6 +24,7 @@ from sqlitekeeper import wording
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
 from sqlitekeeper.database.files import SIDECARS, free_bytes, sidecar, size_of
+from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.holders import Process, holders_of, identity
 from sqlitekeeper.database.set_aside import set_aside_path, set_asides, with_sidecars
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError
@@ -325,12 +326,3 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
         part.unlink(missing_ok=True)
     sync(target.parent)
     return source, placed
-
-
-def sync(path: Path) -> None:
-    """Flush a folder, or a file that no SQLite connection of this process has open, to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

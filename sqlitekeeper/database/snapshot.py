@@ -8,7 +8,7 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,7 +26,8 @@ from sqlitekeeper.database.connection import (
 )
 from sqlitekeeper.database.files import free_bytes, size_of
 from sqlitekeeper.database.fingerprint import is_settled
-from sqlitekeeper.database.measure import read_measurement
+from sqlitekeeper.database.flushing import flushed_wal
+from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.page_copy import copy_pages
 from sqlitekeeper.errors import KeeperError, NoRoomError
 from sqlitekeeper.events import Listener, Note, Tick, ignore
@@ -35,6 +36,8 @@ WAIT_SECONDS = 30.0
 # The snapshot of a database is never larger than its live pages; this much is
 # for the file system's own bookkeeping.
 SPARE_BYTES = 2**20
+# Read within a tenth of a second or less: nobody writes much meanwhile.
+LARGE_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +108,20 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         )
         _create_private(target)
         try:
-            with _unsynced(connection):
-                cause = _vacuum_into(connection, target)
-            if cause:
-                need = found.pages * found.page_size + SPARE_BYTES
-                if need > free_bytes(target.parent):
-                    raise _no_room(path, target, need)
-                copy_pages(
-                    connection,
-                    target,
-                    lambda done, total: listen(Tick(name, "snapshot", done, total)),
-                )
-                listen(Note(name, f"copied page by page, free pages too: {cause}"))
-                source = replace(source, method="pages")
+            with flushed_wal(path) if _takes_long(found) else nullcontext():
+                with _unsynced(connection):
+                    cause = _vacuum_into(connection, target)
+                if cause:
+                    need = found.pages * found.page_size + SPARE_BYTES
+                    if need > free_bytes(target.parent):
+                        raise _no_room(path, target, need)
+                    copy_pages(
+                        connection,
+                        target,
+                        lambda done, total: listen(Tick(name, "snapshot", done, total)),
+                    )
+                    listen(Note(name, f"copied page by page, free pages too: {cause}"))
+                    source = replace(source, method="pages")
         except apsw.FullError:
             # Somebody else took the room meanwhile; what was written of it is free again.
             target.unlink(missing_ok=True)
@@ -126,6 +130,11 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             target.unlink(missing_ok=True)
             raise
     return source
+
+
+def _takes_long(found: Measurement) -> bool:
+    """Whether others may write much to its WAL while it is read."""
+    return found.journal_mode == "wal" and found.bytes >= LARGE_BYTES
 
 
 @contextmanager

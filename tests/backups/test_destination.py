@@ -4,8 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +15,10 @@ from sqlitekeeper.backups.rclone import Rclone, RemoteObject
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.state.history import Shipment
-from tests.conftest import REPOSITORY
+from tests.conftest import NOBODY, REPOSITORY, as_ordinary_user
 
 SNAPSHOT, MANIFEST = "app/app-1.sqlite3", "app/app-1.json"
 SHA256 = "ab" * 32
-NOBODY = 65534
 
 
 def shipment(kind: CheckKind = "integrity") -> Shipment:
@@ -175,15 +172,3 @@ def test_folder_above_that_may_not_be_read_is_no_obstacle(
         assert not os.access("parent", os.R_OK, effective_ids=True)
         sync_to_disk(Path("parent/to"), ["app/x"])
     (tmp_path / "parent").chmod(0o700)
-
-
-@contextmanager
-def as_ordinary_user() -> Iterator[None]:
-    """Without root's way past permissions, if that is who runs the tests."""
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(before)

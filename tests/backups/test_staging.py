@@ -13,8 +13,7 @@ import pytest
 from sqlitekeeper.backups.staging import PREFIX, remove_litter, staging_folder
 from sqlitekeeper.database.private_folder import MARKER
 from sqlitekeeper.errors import KeeperError
-
-NOBODY = 65534
+from tests.conftest import NOBODY
 
 
 def litter(parent: Path, name: str = "killed_1", *, marked: bool = True) -> Path:
