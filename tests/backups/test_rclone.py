@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
+from sqlitekeeper.backups.rclone_process import NICE
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.errors import ConfigError, KeeperError
 from tests.conftest import DEBIAN_RCLONE, REPOSITORY, S3, OtherUser, WrapRclone, contents
@@ -239,6 +240,22 @@ def test_secrets_among_the_users_arguments_are_never_shown(tmp_path: Path) -> No
     assert "--s3-secret-access-key='***'" in said[0] or "'--s3-secret-access-key=***'" in said[0]
     assert "bwlimit" in caught.value.message
     assert "hunter2" not in caught.value.full_text
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="needs Linux's autogroups")
+def test_applications_go_first_where_the_processor_is_wanted(
+    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """rclone has a session of its own, which would get as much as all of an application."""
+    wrap_rclone(
+        copy=f"timeout 20 sh -c 'until grep -q \"nice {NICE}\" /proc/self/autogroup; do :; done'"
+        " || exit 9"
+    )
+
+    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+
+    assert report.done == {"app/x.sqlite3"}
+    assert f"nice {NICE}" not in Path("/proc/self/autogroup").read_text()
 
 
 # What goes wrong
