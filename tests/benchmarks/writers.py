@@ -1,6 +1,7 @@
 """What a writer notices: its slowest commits while keeper or something else works beside it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from tests.benchmarks.writer import writing
 
 NAME = "writers"
 NOTHING = "nothing"
+BUSY = "busy processors"
 NOT_FINISHED = 124  # of coreutils' timeout
 LOCKED = (1, 5)  # of keeper and of SQLite's shell
 SAMPLE_SECONDS = 0.005
@@ -37,6 +39,8 @@ the writer: BEGIN IMMEDIATE, one row, COMMIT; WAL, synchronous normal, SQLite's 
 checkpoints; it tries again every millisecond while the database is locked, since SQLite's own \
 busy timeout sleeps for up to 100 ms and would add that to each wait
 p99 and longest: from before BEGIN to after COMMIT; medians of rounds (least to most)
+busy processors: a process for each core that only counts, for --seconds: what a writer notices \
+of anything that computes
 not finished: ended after --limit seconds; busy: gave up because others held the database
 reader open: another process is inside a read transaction all the time; keeper backup and \
 sqlite3_rsync write to a local folder
@@ -44,7 +48,7 @@ sqlite3_rsync write to a local folder
 WRITERS = {"full speed": 0, "200 a second": 200}
 # Which of keeper's works does what the others do.
 INSTEAD = {
-    "keeper backup": ("sqlite3 .backup", "sqlite3_rsync"),
+    "keeper backup": (BUSY, "sqlite3 .backup", "sqlite3_rsync"),
     "keeper vacuum --all": ("sqlite3 VACUUM", "sqlite3 incremental_vacuum, all"),
     "keeper TRUNCATE, reader open": ("sqlite3 TRUNCATE for 5 s, reader open",),
 }
@@ -87,7 +91,7 @@ def measure(
 
     With `only`, the actions of these names, and the one called nothing.
     """
-    names = list(_actions(bench, bench.folder, limit))
+    names = list(_actions(bench, bench.folder, limit, seconds))
     if unknown := set(only) - set(names):
         raise click.UsageError(f"--only: {', '.join(unknown)}; there are: {'; '.join(names)}")
     names = [name for name in names if not only or name in {NOTHING, *only}]
@@ -104,7 +108,7 @@ def measure(
                 database = bench.fresh("writers") / "app.sqlite3"
                 copyfile(original, database)
                 bench.settle()
-                action = _actions(bench, database, limit)[name]
+                action = _actions(bench, database, limit, seconds)[name]
                 one = _beside(bench, database, action, per_second, seconds)
                 seen.setdefault((kind, name), []).append(one)
     options = {
@@ -117,7 +121,7 @@ def measure(
     return _report(seen, options, [*NOTES.strip().splitlines(), *bench.notes])
 
 
-def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
+def _actions(bench: Bench, database: Path, limit: float, seconds: float) -> dict[str, Action]:
     """All that is done beside a writer, by name; without the programs that are not there."""
     folder = database.parent
     keeper = new_keeper(bench, "keeper", folder, folder / "destination")
@@ -133,9 +137,14 @@ def _actions(bench: Bench, database: Path, limit: float) -> dict[str, Action]:
         command: list[str | Path] = [*bounded, sqlite3.path or "", *wait, database, sql]
         return Action(command, bench.environment, sqlite3, reader)
 
+    def by_counting() -> Action:
+        one = f"timeout {seconds} sh -c 'while :; do :; done' & "
+        return Action(["sh", "-c", f"{one * (os.cpu_count() or 1)} wait"], bench.environment)
+
     patient = int(limit * 1000)
     actions = {
         NOTHING: Action([], bench.environment),
+        BUSY: by_counting(),
         "keeper backup": by_keeper("backup"),
         "keeper vacuum": by_keeper("vacuum"),
         "keeper vacuum --all": by_keeper("vacuum", "--all"),
