@@ -66,7 +66,7 @@ def parse_object(path: str) -> ObjectName | None:
     if match is None or match["name"][0] in ".-":
         return None
     try:
-        taken_at = datetime.strptime(match["stamp"], TIME_FORMAT).replace(tzinfo=UTC)
+        taken_at = datetime.fromisoformat(match["stamp"])
     except ValueError:
         return None
     return ObjectName(match["name"], taken_at, match["kind"])

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import apsw
 
 from sqlitekeeper.database.measure import Measurement
-from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
 from sqlitekeeper.state.history_point import HistoryPoint
@@ -78,6 +77,9 @@ class History(HistoryFile):
             )
             thinned = self._thin(connection, now_ms)
         if thinned:
+            # Late: it takes a while to import, and this is once a day.
+            from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
+
             # What was freed is worth having, but not worth a warning when somebody else reads.
             with suppress(BusyError):
                 vacuum(self.path, VacuumOptions(pages=0))

@@ -9,7 +9,6 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.database.connection import open_database, pragma_int, scalar, sqlite_errors
-from sqlitekeeper.database.create import create_database
 from sqlitekeeper.database.files import SIDECARS
 from sqlitekeeper.errors import CheckError, KeeperError, NotADatabaseError
 from sqlitekeeper.state.folder import prepare_state_folder
@@ -83,6 +82,9 @@ class HistoryFile:
         """
         prepare_state_folder(self.path.parent)
         if not self.path.exists():
+            # Late: it takes a while to import, and this is once.
+            from sqlitekeeper.database.create import create_database
+
             # A second run may make it at the same time; either is fine.
             previous = os.umask(0o077)
             try:
