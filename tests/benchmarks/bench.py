@@ -161,7 +161,8 @@ def new_bench(parent: Path | None) -> Iterator[Bench]:
         with s3_server(folder) as s3:
             home = folder / "home"
             home.mkdir()
-            dropped = ("KEEPER_", "AWS_", "RCLONE_", "SQLITE_", "XDG_")
+            # Installed, keeper's modules are compiled already: here its first run has to keep them.
+            dropped = ("KEEPER_", "AWS_", "RCLONE_", "SQLITE_", "XDG_", "PYTHONDONTWRITEBYTECODE")
             inherited = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
             rclone = find_rclone().path
             assert rclone
