@@ -43,6 +43,18 @@ def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
     return max(candidates, key=lambda snapshot: snapshot.taken_at)
 
 
+def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | None:
+    """What to restore where it is damaged: the newest before it, else the oldest after it.
+
+    Those that a drill has found damaged are left out; None where there is no other.
+    """
+    others = [one for one in snapshots if one.object != damaged.object and one.mark != "failed"]
+    older = [one for one in others if one.taken_at < damaged.taken_at]
+    if older:
+        return max(older, key=lambda one: (one.taken_at, one.mark == "proven"))
+    return min(others, key=lambda one: one.taken_at, default=None)
+
+
 def promised_snapshots(to: str, shelf: DatabaseShelf) -> list[Snapshot]:
     """Every snapshot that has a manifest, also where the snapshot itself is gone (0 bytes)."""
     beside: dict[datetime, dict[str, RemoteObject]] = {}

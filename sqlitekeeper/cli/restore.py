@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from sqlitekeeper.backups.catalog import Snapshot, read_shelves
-from sqlitekeeper.backups.choice import choose
+from sqlitekeeper.backups.choice import choose, instead_of
 from sqlitekeeper.backups.destination import Destination, look, together
 from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.backups.rclone import Rclone
@@ -17,7 +17,7 @@ from sqlitekeeper.cli.completion import complete_databases, complete_folders, co
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
-from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
+from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.output.lines import show_restore
 from sqlitekeeper.state.locks import database_lock
 
@@ -88,11 +88,21 @@ def command(
                 return undo_restore(database, target, clock, session.listen)
         refuse_target(target, replace)
         rclone = make_rclone(session, config)
-        candidates = _candidates(chosen(config, froms), database, at, rclone, no_manifest)
-        with database_lock(config.state, target, wait_seconds=60):
-            return restore(
-                candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
-            )
+        found = _found(chosen(config, froms), database, rclone, no_manifest)
+        wanted = choose([snapshot for _, snapshot in found], at, clock())
+        # Where a drill has found it damaged at one destination, the others come first.
+        candidates = sorted(
+            (pair for pair in found if pair[1].object == wanted.object),
+            key=lambda pair: pair[1].mark == "failed",
+        )
+        try:
+            with database_lock(config.state, target, wait_seconds=60):
+                return restore(
+                    candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
+                )
+        except CheckError as error:
+            hint = error.hint or _way_out(wanted, [snapshot for _, snapshot in found])
+            raise CheckError(error.message, hint=hint) from None
 
     try:
         result = work()
@@ -141,13 +151,13 @@ def _real(path: Path) -> Path:
     return path.resolve()
 
 
-def _candidates(
-    destinations: Sequence[str], database: str, at: str, rclone: Rclone, no_manifest: bool
+def _found(
+    destinations: Sequence[str], database: str, rclone: Rclone, no_manifest: bool
 ) -> list[tuple[Destination, Snapshot]]:
-    """The chosen snapshot, at each destination that has it.
+    """All snapshots of a database, at each destination that has them.
 
     Raises:
-        KeeperError: no destination answers, or none has such a snapshot.
+        KeeperError: no destination answers, or none has any.
     """
     looked = [look(rclone, to) for to in destinations]
     errors = [destination.error for destination in looked if destination.error]
@@ -163,8 +173,16 @@ def _candidates(
             f"{database}: no snapshot at {', '.join(destinations)}",
             hint="keeper snapshots --from REMOTE shows what is there",
         )
-    wanted = choose([snapshot for _, snapshot in found], at, datetime.now(UTC))
-    return [pair for pair in found if pair[1].object == wanted.object]
+    return found
+
+
+def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
+    other = instead_of(damaged, snapshots)
+    if other is None:
+        return None
+    which = "next older" if other.taken_at < damaged.taken_at else "next newer"
+    proof = ", whose last drill passed" if other.mark == "proven" else ""
+    return f"try --at {other.object.rpartition('/')[2]}, the {which} one{proof}"
 
 
 def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:

@@ -1,5 +1,6 @@
 """Which snapshot is meant."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.backups.catalog import Snapshot, read_shelves
-from sqlitekeeper.backups.choice import choose, longest_undrilled, promised_snapshots
+from sqlitekeeper.backups.choice import (
+    choose,
+    instead_of,
+    longest_undrilled,
+    promised_snapshots,
+)
 from sqlitekeeper.backups.naming import snapshot_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.errors import ConfigError, KeeperError
@@ -85,6 +91,24 @@ def test_nothing_to_choose_from() -> None:
     """There is not always an oldest and a newest."""
     with pytest.raises(KeeperError, match=r"there is no snapshot$"):
         choose([], "latest", NOW)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "others", "instead"),
+    [
+        (NEWEST, [MIDDLE, OLDEST], MIDDLE),
+        (NEWEST, [replace(MIDDLE, mark="failed"), OLDEST], OLDEST),
+        (OLDEST, [NEWEST, MIDDLE], MIDDLE),
+        (MIDDLE, [replace(OLDEST, mark="failed"), NEWEST], NEWEST),
+        (NEWEST, [replace(OLDEST, mark="failed")], None),
+        (NEWEST, [replace(NEWEST, to="other:x")], None),
+    ],
+)
+def test_instead_of_a_damaged_one_comes_the_next_before_it(
+    damaged: Snapshot, others: list[Snapshot], instead: Snapshot | None
+) -> None:
+    """Or the next after it, where there is none; what a drill found damaged is not offered."""
+    assert instead_of(damaged, [damaged, *others]) == instead
 
 
 def test_never_drilled_come_first_the_oldest_of_them() -> None:

@@ -184,6 +184,37 @@ def test_flipped_bit_is_found_and_nothing_is_put_in_place(
     assert not list(tmp_path.glob("keeper-staging-*"))
 
 
+def test_damaged_snapshot_names_the_next_one(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
+    """At three in the morning nobody wants to look for it."""
+    older = the_object(tmp_path).name
+    assert keeper("drill", "app", "--from", "dest").status == 0
+    grow(shipped)
+    newest = keeper("backup", shipped, "--to", "dest", "--json").entry["shipped"][0]["object"]
+    (tmp_path / "dest" / newest).write_bytes(b"rubbish")
+
+    run = keeper("restore", "app", "--from", "dest", "--to", "out.db")
+
+    assert run.status == 12
+    assert f"(try --at {older}, the next older one, whose last drill passed)" in run.err
+    assert keeper("restore", "app", "--from", "dest", "--to", "out.db", "--at", older).status == 0
+    assert count_rows(tmp_path / "out.db") == 50
+
+
+def test_copy_that_a_drill_found_damaged_is_tried_last(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """The other destination's copy is downloaded first, so there is nothing to warn of."""
+    path = make_database(rows=50)
+    keeper("backup", path, "--to", "dest", "--to", "second")
+    the_object(tmp_path).write_bytes(b"rubbish")
+    assert keeper("drill", "app", "--from", "dest").status == 12
+
+    run = keeper("restore", "app", "--from", "dest", "--from", "second", "--to", "out.db")
+
+    assert run.status == 0
+    assert "warning" not in run.err
+
+
 def test_truncated_object_is_found(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
     """Its manifest knows how long it was."""
     snapshot = the_object(tmp_path)
