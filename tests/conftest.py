@@ -493,7 +493,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
         def make(name: str, size: str) -> Path:
             folder = tmp_path / name
             folder.mkdir()
-            options = f"size={size},mode=755"
+            options = f"size={size},mode=755,huge=never"
             command = ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)]
             if shutil.which("mount") is None or subprocess.run(command, stderr=-3).returncode:
                 pytest.skip("file systems cannot be mounted here")

@@ -14,7 +14,8 @@ LATEST = "latest.json"
 
 _NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _OBJECT = re.compile(
-    r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T\d{6}Z)"
+    # No 24 o'clock: Python 3.14 reads it as the next day's midnight.
+    r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T(?!24)\d{6}Z)"
     r"\.(?P<kind>(sqlite3|json|proven\.json|failed\.json)"
     # The name under which rclone uploads to a folder, until all of it is there.
     r"(\.[0-9a-f]{8}\.partial)?)",

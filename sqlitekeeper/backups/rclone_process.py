@@ -104,10 +104,10 @@ def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -
     assert stream is not None
     poll = select.poll()
     poll.register(stream, select.POLLIN)
-    closed = ended = gives_way = False
+    closed = gives_way = False
     while True:
         stop_if_asked()
-        if not ended and not gives_way:
+        if process.returncode is None and not gives_way:
             gives_way = _give_way(process.pid)
         ended = process.poll() is not None
         if closed:
@@ -128,9 +128,10 @@ def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -
 def _give_way(pid: int) -> bool:
     """Have applications go first where rclone wants the same processor; False: ask again.
 
-    Linux shares processors between sessions, and rclone's is one of its own: it would get as
-    much as all of an application, whose commits then wait for up to 150 ms (measured beside
-    a writer without pause, on 2 cores; 12 to 28 ms with this). See sched(7), "autogroup".
+    Linux shares processors between sessions (sched(7), "autogroup"), and rclone's is one of its
+    own: it would get as much as all of an application, whose commits then wait for up to 150 ms
+    (measured beside a writer without pause, on 2 cores; 12 to 28 ms with this). Where cgroups
+    share them out, as between systemd's services with weights, this changes nothing.
     """
     try:
         Path(f"/proc/{pid}/autogroup").write_text(str(NICE))

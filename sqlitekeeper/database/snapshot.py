@@ -108,7 +108,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         )
         _create_private(target)
         try:
-            with flushed_wal(path) if _takes_long(found) else nullcontext():
+            with flushed_wal(path, listen, name) if _takes_long(found) else nullcontext():
                 with _unsynced(connection):
                     cause = _vacuum_into(connection, target)
                 if cause:
@@ -134,7 +134,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
 
 def _takes_long(found: Measurement) -> bool:
     """Whether others may write much to its WAL while it is read."""
-    return found.journal_mode == "wal" and found.bytes >= LARGE_BYTES
+    return found.journal_mode == "wal" and found.live_bytes >= LARGE_BYTES
 
 
 @contextmanager

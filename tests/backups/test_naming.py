@@ -2,10 +2,16 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.backups.naming import latest_object, manifest_object, snapshot_object
+from sqlitekeeper.backups.naming import (
+    latest_object,
+    manifest_object,
+    parse_object,
+    snapshot_object,
+)
 
 MOMENTS = st.datetimes(
     min_value=datetime(1971, 1, 2), max_value=datetime(2199, 1, 1), timezones=st.just(UTC)
@@ -52,3 +58,19 @@ def test_manifest_is_never_mistaken_for_latest(name: str, moment: datetime) -> N
     assert len(names) == 3
     assert {one.split("/")[0] for one in names} == {name}
     assert all(one.count("/") == 1 for one in names)
+
+
+@given(MOMENTS)
+def test_time_is_read_out_of_a_name(moment: datetime) -> None:
+    """To the second, in UTC."""
+    found = parse_object(snapshot_object("app", moment))
+
+    assert found
+    assert found.taken_at == moment.replace(microsecond=0)
+    assert found.taken_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("stamp", ["20261123T240000Z", "20261323T030000Z", "20260230T030000Z"])
+def test_what_is_no_time_is_no_object_of_keepers(stamp: str) -> None:
+    """Its name could not be made out of a time."""
+    assert parse_object(f"app/app-{stamp}.sqlite3") is None

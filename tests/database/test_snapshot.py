@@ -11,20 +11,10 @@ import apsw
 import pytest
 
 from sqlitekeeper.database.proof import integrity_problems
-from sqlitekeeper.database.snapshot import LARGE_BYTES, take_snapshot
+from sqlitekeeper.database.snapshot import take_snapshot
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
 from sqlitekeeper.events import Event
-from tests.conftest import (
-    Beside,
-    Companion,
-    MakeDatabase,
-    Mount,
-    contents,
-    count_rows,
-    needs_root,
-    pragma,
-    wait_until,
-)
+from tests.conftest import Companion, MakeDatabase, Mount, contents, count_rows, needs_root, pragma
 
 
 def ledger_sum(path: Path) -> object:
@@ -209,52 +199,9 @@ def test_what_an_application_commits_meanwhile_is_flushed(
     assert flushed in seen[: seen.index(removed)]
 
 
-def test_wal_of_a_large_database_is_flushed_while_it_is_read(
-    make_database: MakeDatabase, beside: Beside, tmp_path: Path
-) -> None:
-    """Otherwise the application's first commit afterwards would have to flush all of it."""
-    path = make_database(rows=20_000)
-    assert path.stat().st_size >= LARGE_BYTES
-    beside("write", path)
-    flushed = ("flushed", f"{path.name}-wal")
-    again: list[bool] = []
-
-    def wait_for_the_flush(event: Event) -> None:
-        while len(again) < 3:
-            seen.clear()
-            wait_until(lambda: flushed in seen)
-            again.append(True)
-
-    with _witnessed() as seen:
-        take_snapshot(path, tmp_path / "copy", wait_for_the_flush)
-
-    assert again
-    assert ledger_sum(tmp_path / "copy") == 0
-
-
-def test_wal_that_cannot_be_flushed_is_left_to_the_application(
-    make_database: MakeDatabase, tmp_path: Path
-) -> None:
-    """It would be flushed sooner or later without keeper, too."""
-    path, tried = make_database(rows=20_000), []
-
-    def wait_for_the_try(event: Event) -> None:
-        wait_until(lambda: ("flushed", f"{path.name}-wal") in seen)
-        tried.append(event)
-
-    with _witnessed(broken="-wal") as seen:
-        take_snapshot(path, tmp_path / "copy", wait_for_the_try)
-
-    assert tried
-    assert count_rows(tmp_path / "copy") == 20_000
-
-
 @contextmanager
-def _witnessed(broken: str = "nothing") -> Iterator[list[tuple[str, str]]]:
-    """What SQLite flushes and removes in this process, in order, by the names of files.
-
-    What is `broken`, by the end of its name, cannot be flushed.
-    """
+def _witnessed() -> Iterator[list[tuple[str, str]]]:
+    """What SQLite flushes and removes in this process, in order, by the names of files."""
     seen: list[tuple[str, str]] = []
 
     class File(apsw.VFSFile):
@@ -264,8 +211,6 @@ def _witnessed(broken: str = "nothing") -> Iterator[list[tuple[str, str]]]:
 
         def xSync(self, flags: int) -> None:  # noqa: N802
             seen.append(("flushed", Path(self.name).name))
-            if self.name.endswith(broken):
-                raise apsw.IOError("the disk is broken")
             super().xSync(flags)
 
     class Witness(apsw.VFS):
