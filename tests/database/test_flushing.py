@@ -118,6 +118,38 @@ def test_part_that_the_disk_does_not_take_is_an_error(file_on_a_broken_disk: Pat
         sync(file_on_a_broken_disk)
 
 
+@needs_strace
+def test_part_that_fails_is_an_error_at_once(tmp_path: Path) -> None:
+    """Older systems tell of it no second time."""
+    file, trace = tmp_path / "file", tmp_path / "trace"
+    file.write_bytes(b"x" * 2 * LEAST_PART_BYTES)
+    failing = "-e trace=sync_file_range -e inject=sync_file_range:error=EIO"
+
+    with pytest.raises(AssertionError, match="Input/output error"):
+        traced(SYNC, file, trace=trace, options=failing)
+
+
+@needs_strace
+def test_system_without_parts_flushes_in_one_go(tmp_path: Path) -> None:
+    """As where a filter of system calls does not let it do more."""
+    file, trace = tmp_path / "file", tmp_path / "trace"
+    file.write_bytes(b"x" * 2 * LEAST_PART_BYTES)
+    without = "-e trace=fsync,sync_file_range -e inject=sync_file_range:error=ENOSYS"
+
+    traced(SYNC, file, trace=trace, options=without)
+
+    assert re.search(rf"fsync\(\d+<{file}>\) += 0", trace.read_text())
+
+
+def test_python_without_ctypes_flushes_in_one_go(tmp_path: Path) -> None:
+    """Where libffi was missing when it was built."""
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 2 * LEAST_PART_BYTES)
+    code = f"import sys; sys.modules['_ctypes'] = None\n{SYNC}"
+
+    subprocess.run([sys.executable, "-c", code, file], cwd=REPOSITORY, check=True)
+
+
 def test_file_that_may_not_be_written_to_is_flushed_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,17 +218,21 @@ def test_wal_of_a_large_database_is_flushed_while_it_is_read(
 
 
 @needs_strace
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [("EIO", "Input/output error"), ("ENODATA", "No data available")],
+)
 def test_wal_that_cannot_be_flushed_is_told(
-    make_database: MakeDatabase, beside: Beside, tmp_path: Path
+    make_database: MakeDatabase, beside: Beside, tmp_path: Path, number: str, text: str
 ) -> None:
     """The snapshot does not depend on it; but who opens the WAL later is not told any more."""
     path, copy, trace = make_database(rows=20_000), tmp_path / "copy", tmp_path / "trace"
     beside("write", path)
-    options = f"-P {path}-wal -e trace=fdatasync -e inject=fdatasync:error=EIO"
+    options = f"-P {path}-wal -e trace=fdatasync -e inject=fdatasync:error={number}"
 
     said = traced(SNAPSHOT, path, copy, trace, trace=trace, options=options)
 
-    assert said == f"WARNING {path}-wal: cannot be flushed to disk (Input/output error)\n"
+    assert said == f"WARNING {path}-wal: cannot be flushed to disk ({text})\n"
     assert count_rows(copy) == 20_000
 
 
