@@ -52,7 +52,7 @@ def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | N
     older = [one for one in others if one.taken_at < damaged.taken_at]
     if older:
         return max(older, key=lambda one: (one.taken_at, one.mark == "proven"))
-    return min(others, key=lambda one: one.taken_at, default=None)
+    return min(others, key=lambda one: (one.taken_at, one.mark != "proven"), default=None)
 
 
 def promised_snapshots(to: str, shelf: DatabaseShelf) -> list[Snapshot]:

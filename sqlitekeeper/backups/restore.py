@@ -81,7 +81,7 @@ def restore(
     if its integrity is.
 
     Raises:
-        CheckError: no copy is what its manifest says.
+        CheckError: no copy is what its manifest says; all of them were looked at.
         BusyError: somebody has the database open.
         KeeperError: there is no room, or a copy could not be fetched.
     """
@@ -111,7 +111,11 @@ def restore(
                 placed.set_aside,
                 _cut_off(placed, target),
             )
-    raise errors[-1]
+    # One that could not be fetched may be sound, so another's damage is not the last word.
+    unseen = [error for error in errors if not isinstance(error, CheckError)]
+    if unseen and unseen[-1] is not errors[-1]:
+        listen(Note(candidates[-1][1].database, errors[-1].full_text, Level.WARNING))
+    raise (unseen or errors)[-1]
 
 
 def undo_restore(

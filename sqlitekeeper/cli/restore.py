@@ -11,13 +11,13 @@ from sqlitekeeper.backups.catalog import Snapshot, read_shelves
 from sqlitekeeper.backups.choice import choose, instead_of
 from sqlitekeeper.backups.destination import Destination, look, together
 from sqlitekeeper.backups.naming import parse_object
-from sqlitekeeper.backups.rclone import Rclone
 from sqlitekeeper.backups.restore import RestoreResult, refuse_target, restore, undo_restore
 from sqlitekeeper.cli.completion import complete_databases, complete_folders, complete_paths
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_restore
 from sqlitekeeper.state.locks import database_lock
 
@@ -88,7 +88,12 @@ def command(
                 return undo_restore(database, target, clock, session.listen)
         refuse_target(target, replace)
         rclone = make_rclone(session, config)
-        found = _found(chosen(config, froms), database, rclone, no_manifest)
+        looked = [look(rclone, to) for to in chosen(config, froms)]
+        found = _found(looked, database, no_manifest)
+        silent = [destination for destination in looked if destination.error]
+        for destination in silent:
+            assert destination.error
+            session.listen(Note(database, destination.error.full_text, Level.WARNING))
         wanted = choose([snapshot for _, snapshot in found], at, clock())
         # Where a drill has found it damaged at one destination, the others come first.
         candidates = sorted(
@@ -101,7 +106,9 @@ def command(
                     candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
                 )
         except CheckError as error:
-            hint = error.hint or _way_out(wanted, [snapshot for _, snapshot in found])
+            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or error.hint
+            if silent:
+                hint = f"{silent[0].to} did not answer, and may have a sound copy: try again"
             raise CheckError(error.message, hint=hint) from None
 
     try:
@@ -152,14 +159,13 @@ def _real(path: Path) -> Path:
 
 
 def _found(
-    destinations: Sequence[str], database: str, rclone: Rclone, no_manifest: bool
+    looked: Sequence[Destination], database: str, no_manifest: bool
 ) -> list[tuple[Destination, Snapshot]]:
     """All snapshots of a database, at each destination that has them.
 
     Raises:
         KeeperError: no destination answers, or none has any.
     """
-    looked = [look(rclone, to) for to in destinations]
     errors = [destination.error for destination in looked if destination.error]
     found = [
         (destination, snapshot)
@@ -170,13 +176,14 @@ def _found(
         raise together(errors)
     if not found:
         raise KeeperError(
-            f"{database}: no snapshot at {', '.join(destinations)}",
+            f"{database}: no snapshot at {', '.join(one.to for one in looked)}",
             hint="keeper snapshots --from REMOTE shows what is there",
         )
     return found
 
 
 def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
+    """A hint at what to try where the wanted one is damaged everywhere."""
     other = instead_of(damaged, snapshots)
     if other is None:
         return None

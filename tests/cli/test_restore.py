@@ -14,6 +14,7 @@ from tests.conftest import (
     Keeper,
     MakeDatabase,
     OtherUser,
+    WrapRclone,
     count_rows,
     pragma,
 )
@@ -213,6 +214,52 @@ def test_copy_that_a_drill_found_damaged_is_tried_last(
 
     assert run.status == 0
     assert "warning" not in run.err
+
+
+def test_destination_that_does_not_answer_is_told(
+    keeper: Keeper, shipped: Path, tmp_path: Path
+) -> None:
+    """It may have a newer snapshot."""
+    run = keeper("restore", "app", "--from", "gone:x", "--from", "dest", "--to", "out.db")
+
+    assert run.status == 0
+    assert "warning" in run.err
+    assert "gone:x" in run.err
+
+
+def test_older_snapshot_is_not_proposed_while_a_destination_does_not_answer(
+    keeper: Keeper, shipped: Path, tmp_path: Path
+) -> None:
+    """The wanted one may be sound there."""
+    grow(shipped)
+    newest = keeper("backup", shipped, "--to", "dest", "--json").entry["shipped"][0]["object"]
+    (tmp_path / "dest" / newest).write_bytes(b"rubbish")
+
+    run = keeper("restore", "app", "--from", "gone:x", "--from", "dest", "--to", "out.db")
+
+    assert run.status == 12
+    assert "gone:x did not answer, and may have a sound copy" in run.err
+    assert "--at" not in run.err
+
+
+@pytest.mark.parametrize("order", [("dest", "second"), ("second", "dest")])
+def test_copy_that_could_not_be_fetched_may_be_sound(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    wrap_rclone: WrapRclone,
+    order: tuple[str, str],
+) -> None:
+    """Whichever comes first, the damage of the other one is not the last word."""
+    keeper("backup", make_database(rows=50), "--to", "dest", "--to", "second")
+    the_object(tmp_path).write_bytes(b"rubbish")
+    wrap_rclone(copy='case "$*" in *second/*) echo "connection reset by peer" >&2; exit 9;; esac')
+
+    run = keeper("restore", "app", "--from", order[0], "--from", order[1], "--to", "out.db")
+
+    assert run.status == 1
+    assert "connection reset by peer" in run.err
+    assert "its manifest says" in run.err
 
 
 def test_truncated_object_is_found(keeper: Keeper, shipped: Path, tmp_path: Path) -> None:
