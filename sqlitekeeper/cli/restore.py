@@ -90,10 +90,9 @@ def command(
         rclone = make_rclone(session, config)
         looked = [look(rclone, to) for to in chosen(config, froms)]
         found = _found(looked, database, no_manifest)
-        silent = [destination for destination in looked if destination.error]
-        for destination in silent:
-            assert destination.error
-            session.listen(Note(database, destination.error.full_text, Level.WARNING))
+        silent = [(one.to, one.error) for one in looked if one.error]
+        for _, error in silent:
+            session.listen(Note(database, error.full_text, Level.WARNING))
         wanted = choose([snapshot for _, snapshot in found], at, clock())
         # Where a drill has found it damaged at one destination, the others come first.
         candidates = sorted(
@@ -105,11 +104,11 @@ def command(
                 return restore(
                     candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
                 )
-        except CheckError as error:
-            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or error.hint
+        except CheckError as damage:
+            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
             if silent:
-                hint = f"{silent[0].to} did not answer, and may have a sound copy: try again"
-            raise CheckError(error.message, hint=hint) from None
+                hint = f"{silent[0][0]} did not answer, and may have a sound copy: try again"
+            raise CheckError(damage.message, hint=hint) from None
 
     try:
         result = work()
