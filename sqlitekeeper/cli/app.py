@@ -11,7 +11,6 @@ from types import FrameType
 import click
 
 from sqlitekeeper.cli.run_record import RunRecord, wants_to_hear
-from sqlitekeeper.cli.version import version_text
 from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
 from sqlitekeeper.output.json_text import failure_object, print_object
 from sqlitekeeper.output.terminal import error_line, say
@@ -59,6 +58,9 @@ class LazyGroup(click.Group):
 
 def _print_version(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
     if value:
+        # Late, since apsw takes a while to load.
+        from sqlitekeeper.cli.version import version_text
+
         click.echo(version_text())
         ctx.exit()
 

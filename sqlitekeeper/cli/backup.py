@@ -5,10 +5,9 @@ from pathlib import Path
 
 import click
 
-from sqlitekeeper.backups.results import BackupResult
 from sqlitekeeper.cli.completion import complete_folders, complete_names
 from sqlitekeeper.cli.destinations import chosen, make_rclone
-from sqlitekeeper.cli.outputs import metrics_on_failure, prometheus_option, refuse_rehearsal
+from sqlitekeeper.cli.outputs import prometheus_option, refuse_rehearsal
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, jobs_option
 from sqlitekeeper.config import (
     Config,
@@ -17,8 +16,7 @@ from sqlitekeeper.config import (
     refuse_place_of_files,
     select_databases,
 )
-from sqlitekeeper.errors import ConfigError
-from sqlitekeeper.output.prometheus import backup_metrics
+from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.workers import crew
 
 HELP = """Take snapshots, prove them, and ship them with rclone.
@@ -89,10 +87,7 @@ def command(
 
         return rehearse(session, databases, destinations)
 
-    def all_failed(code: int) -> list[BackupResult]:
-        return [BackupResult(d.name, d.path, "failed", exit_code=code) for d in databases]
-
-    with metrics_on_failure(prometheus, backup_metrics, all_failed):
+    try:
         rclone = make_rclone(session, config)
         with crew(len(destinations)) as listers:
             for one in destinations:
@@ -110,6 +105,11 @@ def command(
                 jobs=jobs,
             )
             done = run(session, config, request, rclone)
+    except KeeperError as error:
+        from sqlitekeeper.cli.backup_run import write_failure
+
+        write_failure(prometheus, databases, error)
+        raise
     return tell(session, config, done, prometheus)
 
 

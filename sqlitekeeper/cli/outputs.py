@@ -1,7 +1,6 @@
 """What a command writes beside its own output: a page, or metrics for Prometheus."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,25 +30,6 @@ def metrics_file(
 ) -> list[Extra]:
     """The file that `--prometheus` asked for, if it did."""
     return [Extra(file, metrics(results, datetime.now(UTC)), FOR_EVERYONE)] if file else []
-
-
-@contextmanager
-def metrics_on_failure(
-    file: Path | None,
-    metrics: Callable[[Sequence[AnyResult], datetime], str],
-    failed: Callable[[int], Sequence[AnyResult]],
-) -> Iterator[None]:
-    """When no database could be worked on, say so in the file too.
-
-    `failed` makes the results, from an exit status.
-    """
-    try:
-        yield
-    except KeeperError as error:
-        with suppress(KeeperError):
-            for extra in metrics_file(file, metrics, failed(error.exit_code)):
-                write_whole(extra.file, extra.text, extra.mode)
-        raise
 
 
 def prometheus_option(function: Callable[..., Any]) -> Callable[..., Any]:
