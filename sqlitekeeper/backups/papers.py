@@ -120,7 +120,7 @@ def store_papers(
         report = rclone.copy(folder, destination.to, texts, bucket_exists=exists)
     problems = {}
     if report.error:
-        problems = {path: report.error.full_text for path in texts if path not in report.done}
+        problems = {path: report.problem_of(path) for path in texts if path not in report.done}
     arrived = {path: text for path, text in texts.items() if path not in problems}
     if not arrived:
         return problems

@@ -52,6 +52,13 @@ class Report:
     done: frozenset[str]
     error: RcloneError | None
 
+    def problem_of(self, path: str) -> str:
+        """Why `path` is not done, where there was an error."""
+        error = self.error
+        if isinstance(error, RcloneFailedError):
+            error = error.about(path)
+        return error.full_text if error else ""
+
 
 class Rclone:
     """A found rclone program, with the user's own extra arguments; several threads may use it.
@@ -329,5 +336,6 @@ class Rclone:
                 self._on_s3.add(where)
         if status:
             words = [scrubbed(word, secrets) for word in log.words]
-            raise RcloneFailedError(command[1], where, status, words)
+            by_object = {path: scrubbed(word, secrets) for path, word in log.by_object.items()}
+            raise RcloneFailedError(command[1], where, status, words, by_object)
         return output

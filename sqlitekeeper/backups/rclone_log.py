@@ -4,7 +4,7 @@ import json
 import re
 import signal
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlitekeeper.backups.calls import call_of
@@ -13,6 +13,8 @@ from sqlitekeeper.redaction import without_secrets
 
 LAST_WORDS = 4
 LONGEST_WORD = 500
+# More than a batch of uploads has.
+MOST_OBJECTS = 1000
 LONGEST_LINE = 2**20
 # https://rclone.org/docs/#exit-code: 1 is uncategorised, 5 temporary; the others say "never".
 MAY_PASS = frozenset({1, 5})
@@ -23,6 +25,8 @@ _PLAIN_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\s+")
 _QUIET_LEVELS = frozenset({"debug", "info", "notice", "warning"})
 # Its count of its own attempts, of which keeper lets it make one, repeats what failed.
 _ATTEMPT = re.compile(r"Attempt \d+/\d+ failed with ")
+# While it is being written: https://rclone.org/docs/#partial-suffix
+_PARTIAL = re.compile(r"\.[0-9a-f]+\.partial$")
 _NO_REQUEST = re.compile(r"RequestID: , HostID: , |, request id: , host id:")
 # What grows while rclone gets on. Its "errors" and times grow while it does not, too.
 _FIGURES = ("bytes", "checks", "transfers", "deletes", "deletedDirs", "renames", "listed")
@@ -33,19 +37,36 @@ class RcloneError(KeeperError):
 
 
 class RcloneFailedError(RcloneError):
-    """rclone ended with a status other than 0; negative is the signal that killed it."""
+    """rclone ended with a status other than 0; negative is the signal that killed it.
 
-    def __init__(self, command: str, where: str, status: int, words: list[str]) -> None:
+    `words` are its last ones, `by_object` those about single objects.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        where: str,
+        status: int,
+        words: Sequence[str],
+        by_object: Mapping[str, str] | None = None,
+    ) -> None:
         self.status = status
+        self._run = command, where, status
+        self._by_object = by_object or {}
         said = "; ".join(words) or "it said nothing"
         cause = f"killed by {_signal_name(-status)}" if status < 0 else f"status {status}"
         super().__init__(f"rclone {command} failed{_at(where)} ({cause}): {said}", hint=hint(said))
+
+    def about(self, path: str) -> "RcloneFailedError":
+        """The same failure as it concerns one object, where rclone has said something of it."""
+        word = self._by_object.get(path)
+        return RcloneFailedError(*self._run, [word]) if word else self
 
 
 class RcloneStalledError(RcloneError):
     """rclone was ended, because nothing had moved for too long."""
 
-    def __init__(self, command: str, where: str, seconds: float, words: list[str]) -> None:
+    def __init__(self, command: str, where: str, seconds: float, words: Sequence[str]) -> None:
         said = "; ".join(["", *words])
         super().__init__(
             f"rclone {command}{_at(where)} made no progress for {seconds:g} s and was ended{said}",
@@ -69,6 +90,7 @@ def _signal_name(number: int) -> str:
 class Log:
     """rclone's log as it comes: JSON lines are passed on, complaints are kept as `words`.
 
+    `by_object` is the last complaint about each of so many objects, as `words` has it.
     `progress` only ever grows, by what rclone says it has done; `calls` are
     those of the provider's API, by kind, one by one; `speaks_s3` is whether
     any of them was one of S3's, whoever the provider is.
@@ -80,6 +102,7 @@ class Log:
         self.calls: list[str] = []
         self.speaks_s3 = False
         self._words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._by_object: dict[str, str] = {}
         self._watch = watch
         self._rest = b""
         self._skipping = False
@@ -89,11 +112,16 @@ class Log:
         """The last complaints, each once, fit to be shown to anyone."""
         shown: list[str] = []
         for word in self._words:
-            text = _NO_REQUEST.sub("", without_secrets(word))[:LONGEST_WORD]
+            text = _presentable(word)
             what = text.removeprefix(text.split(": ")[0] + ": ")
             if not any(what in other for other in shown):
                 shown.append(text)
         return shown
+
+    @property
+    def by_object(self) -> dict[str, str]:
+        """The last complaint about each object, fit to be shown to anyone."""
+        return {path: _presentable(word) for path, word in self._by_object.items()}
 
     def take(self, data: bytes) -> None:
         """Take some bytes; a line that never ends does not fill the memory."""
@@ -151,7 +179,15 @@ class Log:
             return
         if entry.get("level") not in _QUIET_LEVELS or message.startswith("Failed"):
             about = entry.get("object")
-            self._words.append(f"{_printable(str(about))}: {message}" if about else message)
+            word = f"{_printable(str(about))}: {message}" if about else message
+            self._words.append(word)
+            path = _PARTIAL.sub("", str(about or ""))
+            if path and (path in self._by_object or len(self._by_object) < MOST_OBJECTS):
+                self._by_object[path] = word
+
+
+def _presentable(word: str) -> str:
+    return _NO_REQUEST.sub("", without_secrets(word))[:LONGEST_WORD]
 
 
 def _printable(text: str) -> str:

@@ -159,7 +159,7 @@ class Shipper:
         )
         if report.error is None:
             return {}
-        return {path: report.error.full_text for path in paths if path not in report.done}
+        return {path: report.problem_of(path) for path in paths if path not in report.done}
 
 
 def _size_problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str | None:

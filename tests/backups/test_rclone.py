@@ -376,6 +376,37 @@ def test_files_copied_before_a_failure_are_told_from_the_others(
     assert "app/y.sqlite3" in str(report.error)
 
 
+def test_each_file_has_its_own_reason_to_be_missing(
+    folder: Path, tmp_path: Path, any_rclone: Path
+) -> None:
+    """What rclone says about one file is no answer to what became of another."""
+    for name, other in (("y", "z"), ("z", "y")):
+        (folder / "app" / f"{name}.sqlite3").write_bytes(b"a folder is in its way")
+        (tmp_path / "to" / "app" / f"{name}.sqlite3" / other).mkdir(parents=True)
+
+    report = real().copy(
+        folder, str(tmp_path / "to"), ["app/y.sqlite3", "app/z.sqlite3"], bucket_exists=False
+    )
+
+    for name, other in (("y", "z"), ("z", "y")):
+        problem = report.problem_of(f"app/{name}.sqlite3")
+        assert problem.startswith(f"rclone copy failed at {tmp_path / 'to'} (status ")
+        assert f"app/{name}.sqlite3" in problem
+        assert f"app/{other}.sqlite3" not in problem
+
+
+def test_file_that_rclone_says_nothing_about_has_the_reason_of_all(
+    folder: Path, tmp_path: Path, any_rclone: Path
+) -> None:
+    """A run that fails before it comes to any file fails for all of them."""
+    report = Rclone(find_rclone(None), ["--max-size", "nonsense"]).copy(
+        folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False
+    )
+
+    assert report.error is not None
+    assert report.problem_of("app/x.sqlite3") == report.error.full_text
+
+
 def test_calls_of_large_uploads_are_not_counted(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, any_rclone: Path
 ) -> None:
