@@ -20,7 +20,7 @@ from sqlitekeeper.backups.rclone_log import (
 from sqlitekeeper.backups.rclone_process import StalledError, run_process
 from sqlitekeeper.backups.rclone_program import environment, version_of
 from sqlitekeeper.backups.upload_options import is_counted, upload_options
-from sqlitekeeper.redaction import as_typed, scrubbed, secrets_in
+from sqlitekeeper.redaction import as_typed, secrets_in
 from sqlitekeeper.workers import Crew, result_of
 
 __all__ = [
@@ -316,8 +316,7 @@ class Rclone:
         if where and counted:
             # Makes rclone name each call of the provider's API in its log.
             command += ["--dump", "headers"]
-        secrets = secrets_in(self.extra)
-        log = Log(watch)
+        log = Log(watch, frozenset(paths or ()), secrets_in(self.extra))
         try:
             status, output = run_process(
                 command,
@@ -327,15 +326,12 @@ class Rclone:
                 log=log,
             )
         except StalledError:
-            words = [scrubbed(word, secrets) for word in log.words]
-            raise RcloneStalledError(command[1], where, self.timeout_seconds, words) from None
+            raise RcloneStalledError(command[1], where, self.timeout_seconds, log.words) from None
         finally:
             # Each is one step, as several threads may be here.
             self._calls.extend(log.calls)
             if log.speaks_s3:
                 self._on_s3.add(where)
         if status:
-            words = [scrubbed(word, secrets) for word in log.words]
-            by_object = {path: scrubbed(word, secrets) for path, word in log.by_object.items()}
-            raise RcloneFailedError(command[1], where, status, words, by_object)
+            raise RcloneFailedError(command[1], where, status, log.words, log.words_about)
         return output

@@ -3,13 +3,13 @@
 import json
 import re
 import signal
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from sqlitekeeper.backups.calls import call_of
 from sqlitekeeper.errors import KeeperError
-from sqlitekeeper.redaction import without_secrets
+from sqlitekeeper.redaction import scrubbed, without_secrets
 
 LAST_WORDS = 4
 LONGEST_WORD = 500
@@ -39,7 +39,7 @@ class RcloneError(KeeperError):
 class RcloneFailedError(RcloneError):
     """rclone ended with a status other than 0; negative is the signal that killed it.
 
-    `words` are its last ones, `by_object` those about single objects.
+    `words` are its last ones, `words_about` has those about a single object.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class RcloneFailedError(RcloneError):
         where: str,
         status: int,
         words: Sequence[str],
-        by_object: Mapping[str, str] | None = None,
+        words_about: Callable[[str], list[str]] = lambda path: [],
     ) -> None:
         self.status = status
         self._run = command, where, status
-        self._by_object = by_object or {}
+        self._words_about = words_about
         said = "; ".join(words) or "it said nothing"
         cause = f"killed by {_signal_name(-status)}" if status < 0 else f"status {status}"
         super().__init__(f"rclone {command} failed{_at(where)} ({cause}): {said}", hint=hint(said))
 
     def about(self, path: str) -> "RcloneFailedError":
         """The same failure as it concerns one object, where rclone has said something of it."""
-        word = self._by_object.get(path)
-        return RcloneFailedError(*self._run, [word]) if word else self
+        words = self._words_about(path)
+        return RcloneFailedError(*self._run, words) if words else self
 
 
 class RcloneStalledError(RcloneError):
@@ -90,38 +90,49 @@ def _signal_name(number: int) -> str:
 class Log:
     """rclone's log as it comes: JSON lines are passed on, complaints are kept as `words`.
 
-    `by_object` is the last complaint about each of so many objects, as `words` has it.
-    `progress` only ever grows, by what rclone says it has done; `calls` are
-    those of the provider's API, by kind, one by one; `speaks_s3` is whether
-    any of them was one of S3's, whoever the provider is.
+    Those about each of `objects` are kept by themselves as well; `secrets` are never
+    shown. `progress` only ever grows, by what rclone says it has done; `calls` are
+    those of the provider's API, by kind, one by one; `speaks_s3` is whether any of
+    them was one of S3's, whoever the provider is.
     """
 
-    def __init__(self, watch: Callable[[dict[str, Any]], None] = lambda entry: None) -> None:
+    def __init__(
+        self,
+        watch: Callable[[dict[str, Any]], None] = lambda entry: None,
+        objects: Collection[str] = (),
+        secrets: Collection[str] = (),
+    ) -> None:
         self.progress = 0
         self.bytes = 0
         self.calls: list[str] = []
         self.speaks_s3 = False
-        self._words: deque[str] = deque(maxlen=LAST_WORDS)
-        self._by_object: dict[str, str] = {}
+        self._words = _last_words()
+        self._by_object: defaultdict[str, deque[str]] = defaultdict(_last_words)
         self._watch = watch
+        self._objects = objects
+        self._secrets = secrets
         self._rest = b""
         self._skipping = False
 
     @property
     def words(self) -> list[str]:
         """The last complaints, each once, fit to be shown to anyone."""
+        return self._presentable(self._words)
+
+    def words_about(self, path: str) -> list[str]:
+        """The last complaints about one of the objects: why it failed, and what came of that."""
+        return self._presentable(self._by_object.get(path, ()))
+
+    def _presentable(self, words: Iterable[str]) -> list[str]:
         shown: list[str] = []
-        for word in self._words:
-            text = _presentable(word)
+        for word in words:
+            # The secrets first: half of one would not be found.
+            text = without_secrets(scrubbed(word, self._secrets))
+            text = _NO_REQUEST.sub("", text)[:LONGEST_WORD]
             what = text.removeprefix(text.split(": ")[0] + ": ")
             if not any(what in other for other in shown):
                 shown.append(text)
         return shown
-
-    @property
-    def by_object(self) -> dict[str, str]:
-        """The last complaint about each object, fit to be shown to anyone."""
-        return {path: _presentable(word) for path, word in self._by_object.items()}
 
     def take(self, data: bytes) -> None:
         """Take some bytes; a line that never ends does not fill the memory."""
@@ -182,12 +193,14 @@ class Log:
             word = f"{_printable(str(about))}: {message}" if about else message
             self._words.append(word)
             path = _PARTIAL.sub("", str(about or ""))
-            if path and (path in self._by_object or len(self._by_object) < MOST_OBJECTS):
-                self._by_object[path] = word
+            if path in self._objects and (
+                path in self._by_object or len(self._by_object) < MOST_OBJECTS
+            ):
+                self._by_object[path].append(word)
 
 
-def _presentable(word: str) -> str:
-    return _NO_REQUEST.sub("", without_secrets(word))[:LONGEST_WORD]
+def _last_words() -> deque[str]:
+    return deque(maxlen=LAST_WORDS)
 
 
 def _printable(text: str) -> str:

@@ -1,13 +1,14 @@
 """`keeper backup`: the daily work."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from sqlitekeeper.cli.completion import complete_folders, complete_names
 from sqlitekeeper.cli.destinations import chosen, make_rclone
-from sqlitekeeper.cli.outputs import prometheus_option, refuse_rehearsal
+from sqlitekeeper.cli.outputs import metrics_file, prometheus_option, refuse_rehearsal
 from sqlitekeeper.cli.session import Session, common_options, database_arguments, jobs_option
 from sqlitekeeper.config import (
     Config,
@@ -17,6 +18,7 @@ from sqlitekeeper.config import (
     select_databases,
 )
 from sqlitekeeper.errors import ConfigError, KeeperError
+from sqlitekeeper.output.whole_file import write_whole
 from sqlitekeeper.workers import crew
 
 HELP = """Take snapshots, prove them, and ship them with rclone.
@@ -106,11 +108,23 @@ def command(
             )
             done = run(session, config, request, rclone)
     except KeeperError as error:
-        from sqlitekeeper.cli.backup_run import write_failure
-
-        write_failure(prometheus, databases, error)
+        if prometheus:
+            _write_failure(prometheus, databases, error)
         raise
     return tell(session, config, done, prometheus)
+
+
+def _write_failure(prometheus: Path, databases: list[Database], error: KeeperError) -> None:
+    """When no database could be worked on, say so in the file of the metrics too."""
+    # Late, since it is loaded for nothing as a rule.
+    from sqlitekeeper.backups.results import BackupResult
+    from sqlitekeeper.output.prometheus import backup_metrics
+
+    code = error.exit_code
+    failed = [BackupResult(one.name, one.path, "failed", exit_code=code) for one in databases]
+    with suppress(KeeperError):
+        for extra in metrics_file(prometheus, backup_metrics, failed):
+            write_whole(extra.file, extra.text, extra.mode)
 
 
 def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:

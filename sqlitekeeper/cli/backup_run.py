@@ -5,7 +5,6 @@ Apart from the command because it takes a while to import: see there.
 
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,11 +21,9 @@ from sqlitekeeper.cli.outputs import finish_and_write, metrics_file
 from sqlitekeeper.cli.session import Session, each
 from sqlitekeeper.config import Config, Database
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.output.lines import show_backup, show_backup_total
 from sqlitekeeper.output.prometheus import backup_metrics
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.output.whole_file import write_whole
 from sqlitekeeper.wording import size
 
 
@@ -68,17 +65,6 @@ def run(session: Session, config: Config, request: BackupRequest, rclone: Rclone
     )
     jobs = [Job(one.name, one.path, one.optional) for one in request.databases]
     return back_up(jobs, options, session.listen)
-
-
-def write_failure(
-    prometheus: Path | None, databases: Sequence[Database], error: KeeperError
-) -> None:
-    """When no database could be worked on, say so in the file that `--prometheus` asked for."""
-    code = error.exit_code
-    failed = [BackupResult(one.name, one.path, "failed", exit_code=code) for one in databases]
-    with suppress(KeeperError):
-        for extra in metrics_file(prometheus, backup_metrics, failed):
-            write_whole(extra.file, extra.text, extra.mode)
 
 
 def tell(session: Session, config: Config, done: BackupRun, prometheus: Path | None) -> int:
