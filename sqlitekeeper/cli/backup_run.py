@@ -3,7 +3,6 @@
 Apart from the command because it takes a while to import: see there.
 """
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from sqlitekeeper.cli.memory import measured, remember
 from sqlitekeeper.cli.outputs import finish_and_write, metrics_file
 from sqlitekeeper.cli.session import Session, each
 from sqlitekeeper.config import Config, Database
+from sqlitekeeper.config.names import this_host
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.output.lines import show_backup, show_backup_total
 from sqlitekeeper.output.prometheus import backup_metrics
@@ -50,7 +50,7 @@ def run(session: Session, config: Config, request: BackupRequest, rclone: Rclone
         to=request.destinations,
         rclone=rclone,
         state=config.state,
-        host=socket.gethostname(),
+        host=this_host(),
         keeper_version=__version__,
         clock=partial(datetime.now, UTC),
         staging=config.backup.staging,

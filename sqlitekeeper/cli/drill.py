@@ -1,6 +1,5 @@
 """`keeper drill`: prove that snapshots restore."""
 
-import socket
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +13,7 @@ from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
 from sqlitekeeper.cli.subjects import subjects
+from sqlitekeeper.config.names import this_host
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.backup_lines import show_drill
 
@@ -63,7 +63,7 @@ def command(
         rclone=rclone,
         staging=config.backup.staging,
         state=config.state,
-        host=socket.gethostname(),
+        host=this_host(),
         clock=partial(datetime.now, UTC),
         at=at,
         rotate=rotate,

@@ -1,10 +1,10 @@
 """The HTML page of `keeper report`; a module of its own since most runs do without."""
 
-import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlitekeeper.config.names import this_host
 from sqlitekeeper.database.page_map import PageMap, page_map
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.output.html import report_page
@@ -14,7 +14,7 @@ from sqlitekeeper.state.report import ReportEntry
 def page_of(results: Sequence[ReportEntry]) -> str:
     """The page, with page maps where the tables were asked for."""
     maps = {r.path: _map(r.path) for r in results if r.tables is not None}
-    return report_page(results, maps, datetime.now(UTC), socket.gethostname())
+    return report_page(results, maps, datetime.now(UTC), this_host())
 
 
 def _map(path: Path) -> PageMap | str:

@@ -76,10 +76,10 @@ class RunRecord:
         """Tell how the run ended; that never changes how it ended."""
         try:
             if self._notifier is not None and self._summary is not None:
-                import socket
+                from sqlitekeeper.config.names import this_host
 
                 text = self._summary.text(
-                    self.command, socket.gethostname(), status, self.result.get("error")
+                    self.command, this_host(), status, self.result.get("error")
                 )
                 self._notifier.end(status, text, object_text(self.result) + "\n")
             elif self.unheard and status:
