@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ class Rclone:
             raise
 
     def confirm(
-        self, to: str, paths: Iterable[str], *, hashes: bool = False
+        self, to: str, paths: Collection[str], *, hashes: bool = False
     ) -> dict[str, RemoteObject]:
         """Which of `paths` a destination holds, asked one by one: no listing is billed.
 
@@ -272,7 +272,7 @@ class Rclone:
         return 1 if theirs or "RCLONE_RETRIES" in os.environ else ATTEMPTS
 
     def _listing(
-        self, to: str, *options: str, paths: Iterable[str] | None = None
+        self, to: str, *options: str, paths: Collection[str] | None = None
     ) -> dict[str, RemoteObject]:
         command = [self.program, "lsjson", *self.extra, "--recursive", "--files-only"]
         command += ["--no-modtime", "--no-mimetype", *options, ends_with_slash(to)]
@@ -290,7 +290,7 @@ class Rclone:
         command: list[str],
         where: str = "",
         watch: Callable[[dict[str, Any]], None] = lambda entry: None,
-        paths: Iterable[str] | None = None,
+        paths: Collection[str] | None = None,
         left_out: Sequence[str] = (),
         *,
         counted: bool = True,
