@@ -276,8 +276,8 @@ def hook(event, arguments):
             assert apps[0].poll() is None
 sys.addaudithook(hook)
 placed = placing.place(new, target, datetime.now(UTC), workshop)
-print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid], flush=True)
 apps[0].wait()
+print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid])
 """
 
 
