@@ -33,12 +33,13 @@ NOT_FINISHED = 124  # of coreutils' timeout
 LOCKED = (1, 5)  # of keeper and of SQLite's shell
 SAMPLE_SECONDS = 0.005
 NOTES = """
-each row: a fresh copy of the database, one writer on it, and the action beside it; counted are \
-the commits that were under way during the action, and for "nothing" those of --seconds
+each row: a fresh copy of the database, one writer on it, and the action beside it
 the writer: BEGIN IMMEDIATE, one row, COMMIT; WAL, synchronous normal, SQLite's own automatic \
 checkpoints; it tries again every millisecond while the database is locked, since SQLite's own \
 busy timeout sleeps for up to 100 ms and would add that to each wait
-p99 and longest: from before BEGIN to after COMMIT; medians of rounds (least to most)
+p99 and longest: from before BEGIN to after COMMIT; medians of rounds (least to most); p99 of the \
+commits during the action, longest of all from its beginning for at least --seconds, so that each \
+row has the writer's own checkpoints in it, and what an action leaves to be done by the next commit
 busy processors: a process for each core that only counts, for --seconds: what a writer notices \
 of anything that computes
 not finished: ended after --limit seconds; busy: gave up because others held the database
@@ -185,9 +186,11 @@ def _beside(bench: Bench, database: Path, action: Action, per_second: int, secon
                 allowed=(0, NOT_FINISHED, *LOCKED),
             )
             outcome, said_lock_ms = _outcome(cost), _said_lock_ms(cost)
+            ended = time.monotonic()
         else:
-            time.sleep(seconds)
-        ended = time.monotonic()
+            ended = began + seconds
+        time.sleep(max(0.0, began + seconds - time.monotonic()))
+        looked = time.monotonic()
         commits = writer.end()
     latencies = commits.during(began, ended)
     return Seen(
@@ -195,7 +198,7 @@ def _beside(bench: Bench, database: Path, action: Action, per_second: int, secon
         ended - began,
         len(latencies),
         quantiles(latencies, n=100, method="inclusive")[98] if len(latencies) > 1 else latencies[0],
-        max(latencies),
+        max(commits.during(began, looked)),
         max(wal),
         said_lock_ms,
     )
