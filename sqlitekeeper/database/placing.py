@@ -321,8 +321,11 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     placed = place(copy, target, moment, workshop)
     for suffix in loose:
         (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
-    # The main file first: what is left without it is not taken for a database.
-    for part in parts:
+    # The main file before what has transactions: what is left without it is not taken for a
+    # database. All else before the main file, or it would be left for good.
+    last = [sidecar(source, suffix) for suffix in content_suffixes(source)]
+    first = [part for part in parts if part not in (source, *last)]
+    for part in (*first, source, *last):
         part.unlink(missing_ok=True)
     sync(target.parent)
     return source, placed

@@ -194,6 +194,54 @@ def test_undo_can_be_undone(make_database: MakeDatabase, workshop: Path) -> None
     assert len(set_asides(old)) == 1
 
 
+KILL_UNDO = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlitekeeper.database.placing import undo
+target, workshop, left = *map(Path, sys.argv[1:3]), int(sys.argv[3])
+def hook(event, arguments):
+    global left
+    if event in {'os.rename', 'os.remove', 'os.link'}:
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        left -= 1
+sys.addaudithook(hook)
+undo(target, datetime.now(UTC), workshop)
+"""
+
+
+def test_undo_killed_at_any_system_call_leaves_no_sidecar_without_its_database(
+    tmp_path: Path, make_database: MakeDatabase
+) -> None:
+    """Who has looked at what was set aside, and was killed, has left it an empty WAL."""
+    for limit in range(40):
+        home = tmp_path / f"case{limit}"
+        old = make_database(f"case{limit}/app.sqlite3", rows=10)
+        (workshop := home / "workshop").mkdir()
+        place(make_database(f"case{limit}/workshop/new", rows=20), old, NOW, workshop)
+        (aside,) = set_asides(old)
+        aside.with_name(f"{aside.name}-wal").touch()
+        aside.with_name(f"{aside.name}-shm").write_bytes(bytes(32768))
+
+        done = subprocess.run(
+            [sys.executable, "-c", KILL_UNDO, old, workshop, str(limit)],
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+            check=False,
+        )
+
+        assert count_rows(old) in (10, 20)
+        whole = {path.name for path in set_asides(old)}
+        for part in home.glob("*.before-*-*"):
+            assert part.name.removesuffix("-wal").removesuffix("-shm") in whole
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+    else:
+        pytest.fail("undo never came to its end")
+    assert count_rows(old) == 10
+
+
 def test_undo_without_a_restore_says_so(make_database: MakeDatabase, workshop: Path) -> None:
     """There is nothing to bring back, and nothing changes."""
     path = make_database(rows=10)
