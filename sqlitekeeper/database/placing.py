@@ -323,7 +323,7 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
         (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file before what has transactions: what is left without it is not taken for a
     # database. All else before the main file, or it would be left for good.
-    last = [sidecar(source, suffix) for suffix in content_suffixes(source)]
+    last = [sidecar(source, suffix) for suffix in full]
     first = [part for part in parts if part not in (source, *last)]
     for part in (*first, source, *last):
         part.unlink(missing_ok=True)
