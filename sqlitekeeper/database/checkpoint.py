@@ -1,14 +1,17 @@
 """Copying the WAL into the database and truncating it, without blocking anyone for long."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apsw
 
+from sqlitekeeper.database.connection import pragma_int
 from sqlitekeeper.errors import KeeperError
 
 TRUNCATE_TRIES = 5
 PAUSE_SECONDS = 0.05
+# What may be copied while writers wait; SQLite's own automatic checkpoint copies as much.
+MOST_LEFT_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,29 @@ def checkpoint_truncate(
 ) -> tuple[Checkpoint, float]:
     """Copy the whole WAL and truncate it to 0 bytes, if no reader is in the way.
 
-    A TRUNCATE checkpoint blocks writers while it waits for readers, so the
-    bulk is copied by a PASSIVE one before, and each of a few tries waits for a
-    part of `max_lock_seconds` only. Leaves the connection with a busy timeout
-    of 0.
+    A TRUNCATE checkpoint blocks writers while it waits for readers, and while
+    it then copies all that these had kept from being copied. So the bulk is
+    copied by a PASSIVE one before, each of a few tries waits for a part of
+    `max_lock_seconds` only, and none is made while readers hold more than
+    MOST_LEFT_BYTES. Leaves the connection with a busy timeout of 0.
 
     Returns the last try's result, and the longest try in seconds: an upper
     bound for how long a writer was held up.
     """
     longest = 0.0
     result = checkpoint_passive(connection)
+    most_frames = MOST_LEFT_BYTES // pragma_int(connection, "page_size")
     # SQLite waits up to the timeout for each of: the writer's lock, the readers.
     connection.set_busy_timeout(max(1, int(max_lock_seconds * 1000 / 4)))
     try:
         for attempt in range(TRUNCATE_TRIES):
             if attempt:
                 time.sleep(PAUSE_SECONDS)
-                checkpoint_passive(connection)
+                result = checkpoint_passive(connection)
+            left = result.log_frames - result.checkpointed_frames
+            if result.busy or left > most_frames:
+                result = replace(result, busy=True)
+                continue
             began = time.monotonic()
             result = _run(connection, "TRUNCATE")
             longest = max(longest, time.monotonic() - began)

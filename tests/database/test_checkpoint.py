@@ -42,6 +42,39 @@ def test_reader_makes_it_busy(
     assert longest < 2
 
 
+def test_large_wal_that_a_reader_holds_is_not_waited_for(
+    make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """If the reader ended meanwhile, SQLite would copy all of it while writers wait."""
+    path = make_database(rows=1)
+    beside("read", path)
+    with open_database(path, write=True) as connection:
+        connection.wal_autocheckpoint(0)
+        connection.execute("INSERT INTO t (body) VALUES (zeroblob(5000000))").fetchall()
+
+        result, longest = checkpoint_truncate(connection, 0.1)
+
+    assert result.busy
+    assert longest == 0
+
+
+def test_large_wal_is_truncated_once_its_reader_has_gone(
+    make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """What was copied without keeping writers out leaves little to do."""
+    path = make_database(rows=1)
+    reader = beside("read", path)
+    with open_database(path, write=True) as connection:
+        connection.wal_autocheckpoint(0)
+        connection.execute("INSERT INTO t (body) VALUES (zeroblob(5000000))").fetchall()
+        checkpoint_truncate(connection, 0.1)
+        reader.end()
+
+        result, _ = checkpoint_truncate(connection, 0.1)
+
+    assert result == Checkpoint(busy=False, log_frames=0, checkpointed_frames=0)
+
+
 def test_writers_come_in_while_a_reader_holds_the_wal(
     make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
 ) -> None:
