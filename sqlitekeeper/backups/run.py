@@ -191,7 +191,10 @@ class _Run:
         """The size of the database with its WAL, or 0 if it has to be read by nobody."""
         if self.stage.is_untouched(job.name, job.path):
             return 0
-        return size_of(job.path) + size_of(sidecar(job.path, "-wal"))
+        try:
+            return size_of(job.path) + size_of(sidecar(job.path, "-wal"))
+        except OSError:
+            return 0  # taking its snapshot will say why it cannot be reached
 
     def has_room(self, size: int) -> bool:
         """Whether two snapshots of so many bytes together fit into the staging folder now."""

@@ -32,10 +32,18 @@ def vanished(
         confirmed = _moment(shipment.manifest.get("confirmed_at"))
         if to not in wanted or name in known or not path or confirmed is None:
             continue
-        if now - confirmed < TOLD_FOR and not Path(path).exists():
+        if now - confirmed < TOLD_FOR and _is_gone(Path(path)):
             day = confirmed.isoformat(timespec="minutes")
             found[name] = f"was backed up until {day}, and {path} is gone"
     return found
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether a file is not there; what may not be looked at is not said to be gone."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def _moment(text: object) -> datetime | None:

@@ -28,6 +28,7 @@ from tests.conftest import (
     Companion,
     Keeper,
     MakeDatabase,
+    OtherUser,
     Outcome,
     StartKeeper,
     WrapRclone,
@@ -513,6 +514,24 @@ def test_one_bad_database_does_not_stop_the_others(
 
     assert outcomes(run) == ["shipped", "failed", "shipped"]
     assert sorted(path.name for path in to.iterdir()) == ["a", "c"]
+
+
+@pytest.mark.parametrize("kind", ["a link to itself", "below a file"])
+def test_database_out_of_reach_does_not_stop_the_others(
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path, tmp_path: Path, kind: str
+) -> None:
+    """As on a file system that has gone away: not even its size can be asked for."""
+    lost = tmp_path / "lost.sqlite3"
+    if kind == "below a file":
+        lost.touch()
+        lost /= "lost.sqlite3"
+    else:
+        lost.symlink_to(lost)
+    backup_config(lost, app, to=to)
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, outcomes(run)) == (3, ["failed", "shipped"])
 
 
 def test_name_that_is_too_long_does_not_stop_the_others(
@@ -1064,6 +1083,30 @@ def test_database_that_vanished_from_a_glob_is_told(
     assert run.status == 0
     assert "a: warning: was backed up until 20" in run.err
     assert f"and {tenants[0]} is gone" in run.err
+
+
+def test_database_that_may_not_be_looked_at_has_not_vanished(
+    other_user: OtherUser, make_database: MakeDatabase
+) -> None:
+    """Taken out of the configuration, and its folder closed since: the others go on."""
+    closed, app = other_user.folder / "closed", other_user.folder / "app.sqlite3"
+    closed.mkdir()
+    os.chown(closed, other_user.uid, other_user.gid)
+    made = make_database(rows=3)
+    for path in (app, closed / "other.sqlite3"):
+        shutil.copy(made, path)
+        os.chown(path, other_user.uid, other_user.gid)
+    config = other_user.folder / "keeper.toml"
+    entries = [f'[[databases]]\npath = "{path}"\n' for path in (app, closed / "other.sqlite3")]
+    backup = f'[backup]\nto = "{other_user.folder / "to"}"\n'
+    config.write_text("".join([*entries, backup]))
+    assert other_user.keeper("backup", "--config", config).status == 0
+    config.write_text(entries[0] + backup)
+    closed.chmod(0)
+
+    run = other_user.keeper("backup", "--config", config)
+
+    assert (run.status, "is gone" in run.err) == (0, False)
 
 
 def test_database_that_was_not_asked_for_has_not_vanished(
