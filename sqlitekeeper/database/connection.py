@@ -124,6 +124,21 @@ def _refuse_foreign_sidecars(path: Path, owner: int) -> None:
     )
 
 
+def _refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
+    """SQLite deletes a WAL beside a file of 0 bytes, be the connection read-only.
+
+    A database in WAL mode has its first page in the file before it has a WAL, so
+    somebody has emptied this one, and the WAL may have all that is left of it.
+    """
+    if facts.st_size == 0 and size_of(sidecar(path, "-wal")):
+        raise KeeperError(
+            f"{path}: has 0 bytes, and {path.name}-wal beside it has transactions,"
+            " which SQLite would delete",
+            hint="stop the application, put both files away, and restore a snapshot;"
+            " what is in the WAL may be salvaged",
+        )
+
+
 @contextmanager
 def open_database(
     path: Path, *, write: bool = False, wait_seconds: float = 5.0
@@ -131,8 +146,8 @@ def open_database(
     """Open an existing database file and close it in the end.
 
     Raises:
-        KeeperError: not a regular file, not a database, not openable, or one
-            whose sidecar files would get the wrong owner.
+        KeeperError: not a regular file, not a database, not openable, emptied
+            beside its WAL, or one whose sidecar files would get the wrong owner.
         ReadOnlyError: `write` was asked for a WAL database on a network file system.
     """
     stat_database(path)
@@ -140,6 +155,7 @@ def open_database(
     # From here on a symlink may change: all that is looked at belongs to one file.
     path = Path(os.path.realpath(path))
     facts = stat_database(path)
+    _refuse_lone_wal(path, facts)
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:

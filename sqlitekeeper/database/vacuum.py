@@ -113,7 +113,7 @@ def vacuum(
         KeeperError: see `open_database`.
     """
     name = name or path.stem
-    if stat_database(path).st_size == 0:
+    if stat_database(path).st_size == 0 and not size_of(sidecar(path, "-wal")):
         return VacuumResult(name, path, "skipped", "the file is empty: nothing was ever written")
     if not options.dry_run:
         refuse_other_users_file(path)

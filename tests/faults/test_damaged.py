@@ -19,6 +19,7 @@ from sqlitekeeper.errors import BusyError, KeeperError
 from tests.conftest import (
     REPOSITORY,
     BackupConfig,
+    Keeper,
     MakeDatabase,
     Mount,
     OtherUser,
@@ -490,6 +491,41 @@ def test_empty_file_is_said(tmp_path: Path) -> None:
 
     assert (backup[0], report[0]) == (1, 0)
     assert "is empty" in backup[1]["error"]["message"]
+    assert path.stat().st_size == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("report",),
+        ("report", "--tables"),
+        ("doctor",),
+        ("vacuum",),
+        ("vacuum", "--dry-run"),
+        ("convert", "--yes"),
+        ("backup", "--to", "to"),
+        ("backup", "--to", "to", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_wal_beside_an_emptied_file_is_left_alone(
+    keeper: Keeper, make_database: MakeDatabase, command: tuple[str, ...]
+) -> None:
+    """It may have all that is left, and SQLite deletes it whoever opens the file."""
+    path = make_database(rows=3)
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO t (body) VALUES ('an order')").fetchall()
+    wal = path.with_name(f"{path.name}-wal")
+    left = wal.read_bytes()
+    connection.close()
+    os.truncate(path, 0)
+    wal.write_bytes(left)
+
+    run = keeper(*command, path)
+
+    assert run.status == 1
+    assert f"{path.name}-wal beside it has transactions" in run.out + run.err
+    assert wal.read_bytes() == left
     assert path.stat().st_size == 0
 
 
