@@ -19,7 +19,11 @@ from sqlitekeeper.database.files import (
     sidecar,
     size_of,
     stat_database,
-    user_name,
+)
+from sqlitekeeper.database.refusals import (
+    refuse_foreign_sidecars,
+    refuse_lone_wal,
+    refuse_second_name,
 )
 from sqlitekeeper.errors import (
     BusyError,
@@ -111,34 +115,6 @@ def report_progress(connection: apsw.Connection, tick: Callable[[], None]) -> No
     connection.set_progress_handler(handler, 10_000)
 
 
-def _refuse_foreign_sidecars(path: Path, owner: int) -> None:
-    """A WAL or its index made under another user's id would lock the application out."""
-    me = os.geteuid()
-    if me in (0, owner) or all(sidecar(path, suffix).exists() for suffix in ("-wal", "-shm")):
-        return
-    name = user_name(owner)
-    raise KeeperError(
-        f"{path}: belongs to {name}; keeper would create -wal and -shm files that {name} "
-        "cannot open",
-        hint=f"run it as that user: sudo -u {name} keeper ...",
-    )
-
-
-def _refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
-    """SQLite deletes a WAL beside a file of 0 bytes, be the connection read-only.
-
-    A database in WAL mode has its first page in the file before it has a WAL, so
-    somebody has emptied this one, and the WAL may have all that is left of it.
-    """
-    if facts.st_size == 0 and size_of(sidecar(path, "-wal")):
-        raise KeeperError(
-            f"{path}: has 0 bytes, and {path.name}-wal beside it has transactions,"
-            " which SQLite would delete",
-            hint="stop the application, put both files away, and restore a snapshot;"
-            " what is in the WAL may be salvaged",
-        )
-
-
 @contextmanager
 def open_database(
     path: Path, *, write: bool = False, wait_seconds: float = 5.0
@@ -146,8 +122,8 @@ def open_database(
     """Open an existing database file and close it in the end.
 
     Raises:
-        KeeperError: not a regular file, not a database, not openable, emptied
-            beside its WAL, or one whose sidecar files would get the wrong owner.
+        KeeperError: not a regular file, not a database, not openable, or one that
+            is refused for the sake of its WAL: see refusals.py.
         ReadOnlyError: `write` was asked for a WAL database on a network file system.
     """
     stat_database(path)
@@ -155,7 +131,7 @@ def open_database(
     # From here on a symlink may change: all that is looked at belongs to one file.
     path = Path(os.path.realpath(path))
     facts = stat_database(path)
-    _refuse_lone_wal(path, facts)
+    refuse_lone_wal(path, facts)
     try:
         os.fspath(path).encode()
     except UnicodeEncodeError:
@@ -168,6 +144,7 @@ def open_database(
         try:
             in_wal = in_wal_mode(connection)
             if in_wal:
+                refuse_second_name(path, facts)
                 remote = network_filesystem(path)
                 before = _traces(path)
                 if not (write or remote) and _cannot_be_written(path, facts):
@@ -175,7 +152,7 @@ def open_database(
                     frozen = before
                     connection = _connect_immutable(path)
                 else:
-                    _refuse_foreign_sidecars(path, facts.st_uid)
+                    refuse_foreign_sidecars(path, facts.st_uid)
                 if write and remote:
                     raise ReadOnlyError(
                         f"{path}: WAL mode does not work across hosts, and this is {remote}",

@@ -1,0 +1,87 @@
+"""Databases that are not opened, because SQLite would lose or mix what belongs to them."""
+
+import os
+import shlex
+from functools import cache
+from pathlib import Path
+
+from sqlitekeeper.database.files import parse_mountinfo, sidecar, size_of, user_name
+from sqlitekeeper.database.set_aside import set_asides
+from sqlitekeeper.errors import KeeperError
+
+
+def refuse_foreign_sidecars(path: Path, owner: int) -> None:
+    """A WAL or its index made under another user's id would lock the application out.
+
+    Raises:
+        KeeperError: names the user to run as.
+    """
+    me = os.geteuid()
+    if me in (0, owner) or all(sidecar(path, suffix).exists() for suffix in ("-wal", "-shm")):
+        return
+    name = user_name(owner)
+    raise KeeperError(
+        f"{path}: belongs to {name}; keeper would create -wal and -shm files that {name} "
+        "cannot open",
+        hint=f"run it as that user: sudo -u {name} keeper ...",
+    )
+
+
+def refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
+    """SQLite deletes a WAL beside a file of 0 bytes, be the connection read-only.
+
+    A database in WAL mode has its first page in the file before it has a WAL, so
+    somebody has emptied this one, and the WAL may have all that is left of it.
+
+    Raises:
+        KeeperError: `path` is such a file.
+    """
+    if facts.st_size == 0 and size_of(sidecar(path, "-wal")):
+        raise KeeperError(
+            f"{path}: has 0 bytes, and {path.name}-wal beside it has transactions,"
+            " which SQLite would delete",
+            hint="stop the application, put both files away, and restore a snapshot;"
+            " what is in the WAL may be salvaged",
+        )
+
+
+def refuse_second_name(path: Path, facts: os.stat_result) -> None:
+    """Two names of one database in WAL mode have a WAL each, and none knows of the other.
+
+    Whoever opens it by the other name has transactions that are not seen here, and
+    the two overwrite each other's pages (https://sqlite.org/howtocorrupt.html). A WAL
+    beside this name says that it is the one in use. `path` is no symlink.
+
+    Raises:
+        KeeperError: the file has another name, and this one may be the wrong one.
+    """
+    if sidecar(path, "-wal").exists():
+        return
+    if facts.st_nlink > 1 and facts.st_nlink - _unfinished(path) > 1:
+        raise KeeperError(
+            f"{path}: has another name (a hard link); if an application uses that one, its WAL"
+            " is beside that one, and keeper would damage the database",
+            hint="remove all names but one; to find them: find"
+            f" {shlex.quote(str(path.parent))} -xdev -samefile {shlex.quote(str(path))}",
+        )
+    if os.fspath(path) in _mount_points():
+        raise KeeperError(
+            f"{path}: is mounted as a single file, without the -wal beside the original; if an"
+            " application has that one open, keeper would damage the database",
+            hint="mount its folder instead",
+        )
+
+
+def _unfinished(path: Path) -> int:
+    """How many of its names are those that a killed restore has set aside."""
+    return sum(1 for aside in set_asides(path) if aside.samefile(path))
+
+
+@cache
+def _mount_points() -> frozenset[str]:
+    """Where something is mounted; asked once, since a command works on thousands of databases."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return frozenset()
+    return frozenset(mount.point for mount in parse_mountinfo(text))
