@@ -119,8 +119,9 @@ StartKeeper = Callable[..., Running]
 
 
 def _hear_interrupts() -> None:
-    """A shell starts what it runs in the background with SIGINT ignored, tests included."""
+    """A shell starts what it runs in the background with SIGINT ignored, nohup with SIGHUP."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -84,9 +84,12 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
 
 def run_command_line(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # nohup and the like start what is to go on with the signal ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     # Python leaves them out when the caller has closed them.
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: PTH123, SIM115
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
     record = RunRecord()

@@ -140,6 +140,15 @@ def test_closed_standard_output_is_no_defect(make_database: MakeDatabase) -> Non
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_closed_standard_input_is_no_defect(make_database: MakeDatabase) -> None:
+    """As in `keeper convert <&-`: there is nobody to ask."""
+    command = f"{sys.executable} -m sqlitekeeper convert {make_database(auto_vacuum='none')} <&-"
+    done = subprocess.run(["/bin/sh", "-c", command], cwd=REPOSITORY, capture_output=True)
+
+    assert done.returncode == 2
+    assert b"nobody to ask" in done.stderr
+
+
 def test_full_disk_under_the_output_is_said(make_database: MakeDatabase) -> None:
     """A report that could not be written is not a success."""
     if not Path("/dev/full").exists():

@@ -15,6 +15,7 @@ from tests.conftest import (
     REPOSITORY,
     S3,
     BackupConfig,
+    Beside,
     Companion,
     Keeper,
     MakeDatabase,
@@ -262,3 +263,25 @@ def test_signal_in_a_callback_is_heard_after_it(name: str, words: str) -> None:
     )
 
     assert (run.returncode, run.stdout.strip(), run.stderr) == (130, words.strip(), "")
+
+
+def test_hangup_does_not_end_what_nohup_has_started(
+    make_database: MakeDatabase, beside: Beside, tmp_path: Path
+) -> None:
+    """Whoever logs out meanwhile wants it to go on."""
+    path = make_database(rows=3, journal_mode="delete")
+    application = beside("lock", path)
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "sqlitekeeper", "vacuum", path],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: holds_open(process.pid, path.name))
+
+    process.send_signal(signal.SIGHUP)
+    application.end()
+
+    assert process.wait(30) == 0
