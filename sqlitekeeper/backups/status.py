@@ -139,7 +139,10 @@ def read_latest(
 def judge(
     subject: Subject, to: str, shelf: DatabaseShelf, evidence: Evidence, limits: Limits
 ) -> StatusEntry:
-    """What the evidence amounts to. Snapshots that failed their last drill count as none."""
+    """What the evidence amounts to.
+
+    Snapshots that failed their last drill, or are not as large as latest.json says, count as none.
+    """
     notes: list[str] = []
     sound = list(_sound(shelf, evidence, limits.now, notes))
     latest, confirmed_at = evidence.latest, None
@@ -193,10 +196,20 @@ def _sound(
             broken += 1
             if broken == 1:
                 notes.append(f"{snapshot.object} failed its last drill, so it does not count")
+        elif _is_cut(snapshot, evidence.latest):
+            size = f"{snapshot.bytes} bytes, unlike what latest.json says"
+            notes.append(f"{snapshot.object} has {size}, so it does not count")
         elif snapshot not in ahead:
             yield snapshot
     if broken > 1:
         notes.append(f"{counted(broken - 1, 'older snapshot')} failed too")
+
+
+def _is_cut(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> bool:
+    """Whether a snapshot has another size than when it was confirmed."""
+    if not isinstance(latest, Manifest) or latest.object != snapshot.object:
+        return False
+    return latest.bytes != snapshot.bytes
 
 
 def _confirmed_at(
@@ -204,9 +217,11 @@ def _confirmed_at(
 ) -> datetime | None:
     """When a snapshot that is really there was last confirmed; what is not believed is noted."""
     held = next((one for one in shelf.snapshots if one.object == latest.object), None)
-    if held is None or held.bytes != latest.bytes:
-        lack = "which is not there" if held is None else f"with {latest.bytes} bytes, not as it is"
-        notes.append(f"latest.json names {latest.object}, {lack}: only the listing counts")
+    if held is None:
+        lack = "which is not there: only the listing counts"
+        notes.append(f"latest.json names {latest.object}, {lack}")
+        return None
+    if _is_cut(held, latest):
         return None
     if hold := hold_of(latest.raw):
         notes.append(on_hold(shelf.database, hold.tables))

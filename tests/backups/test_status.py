@@ -116,10 +116,17 @@ def test_latest_of_a_vanished_snapshot_is_not_believed() -> None:
     assert "which is not there" in str(entry.reason)
 
 
-def test_latest_of_another_size_is_not_believed() -> None:
-    """A snapshot that was cut short since is not confirmed by it."""
-    entry = judged(shelf(30), latest(30, confirmed=1, bytes=101))
-    assert (entry.outcome, entry.last_confirmed_at) == ("stale", None)
+def test_snapshot_of_another_size_than_confirmed_does_not_count() -> None:
+    """It was cut short since, however young it is."""
+    entry = judged(shelf(2), latest(2, confirmed=1, bytes=101))
+    assert (entry.outcome, entry.last_confirmed_at) == ("missing", None)
+    assert "100 bytes, unlike what latest.json says" in str(entry.reason)
+
+
+def test_snapshot_before_the_one_that_was_cut_counts() -> None:
+    """With its own age."""
+    entry = judged(shelf(2, 30), latest(2, confirmed=1, bytes=101))
+    assert (entry.outcome, entry.age_seconds) == ("stale", 30 * 3600)
 
 
 def test_listing_alone_will_do_and_is_said() -> None:

@@ -227,7 +227,7 @@ def test_latest_json_is_not_believed_against_the_listing(keeper: Keeper, to: Pat
     assert outcomes(keeper("status", "a", "--from", to, "--json")) == {"a": "fresh"}
     with newest(to, "a").open("r+b") as file:
         file.truncate(4096)
-    assert outcomes(keeper("status", "a", "--from", to, "--json")) == {"a": "stale"}
+    assert outcomes(keeper("status", "a", "--from", to, "--json")) == {"a": "missing"}
 
 
 def test_table_on_a_terminal(terminal: Keeper, keeper: Keeper, to: Path) -> None:
