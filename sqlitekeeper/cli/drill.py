@@ -8,13 +8,13 @@ import click
 
 from sqlitekeeper.backups.choice import LATEST
 from sqlitekeeper.backups.destination import look
-from sqlitekeeper.backups.drill import DrillOptions, drill
+from sqlitekeeper.backups.drill import DrillOptions, DrillResult, drill
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
-from sqlitekeeper.cli.subjects import subjects
+from sqlitekeeper.cli.subjects import subjects, unmatched
 from sqlitekeeper.config.names import this_host
-from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.output.backup_lines import show_drill
 
 HELP = """Prove that snapshots restore, without touching a live database.
@@ -70,4 +70,10 @@ def command(
         asked_by_person=sys.stdin.isatty(),
     )
     wanted = subjects(config, names, froms, destinations)
-    return session.finish(drill(wanted, destinations, options, session.listen), show_drill)
+    code = KeeperError.exit_code
+    lacking = [
+        DrillResult(one.name, one.path, "failed", reason, exit_code=code)
+        for one, reason in unmatched(config, names).items()
+    ]
+    done = drill(wanted, destinations, options, session.listen)
+    return session.finish([*done, *lacking], show_drill)

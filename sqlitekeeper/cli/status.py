@@ -15,7 +15,7 @@ from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
-from sqlitekeeper.cli.subjects import subjects
+from sqlitekeeper.cli.subjects import subjects, unmatched
 from sqlitekeeper.config import Config, local_folder, parse_duration
 from sqlitekeeper.errors import CheckError, ConfigError
 from sqlitekeeper.output.backup_lines import show_status
@@ -69,9 +69,12 @@ def command(
     remembered = {to: remembered_drills(config.state, to, session.listen) for to in places}
     entries = database_status(wanted, destinations, rclone, limits, remembered)
     absent = {d.name for d in config.databases if d.optional and not os.path.lexists(d.path)}
-    return session.finish(
-        [excused(entry) if entry.name in absent else entry for entry in entries], show_status
-    )
+    lacking = [
+        StatusEntry(one.name, one.path, "missing", reason, exit_code=CheckError.exit_code)
+        for one, reason in unmatched(config, names).items()
+    ]
+    told = [excused(entry) if entry.name in absent else entry for entry in entries]
+    return session.finish([*told, *lacking], show_status)
 
 
 def _fleet(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.drill import Subject
 from sqlitekeeper.cli.shelves import take_stock, wanted_databases
-from sqlitekeeper.config import Config
+from sqlitekeeper.config import Config, Database
 from sqlitekeeper.errors import CheckError, ConfigError
 
 
@@ -34,3 +34,17 @@ def subjects(
         places = ", ".join(destination.to for destination in destinations)
         raise CheckError(f"there is no snapshot at {places}")
     return [Subject(one.name, one.path) for one in wanted]
+
+
+def unmatched(config: Config, names: Sequence[str]) -> dict[Database, str]:
+    """The patterns that should match databases and match none, unless names are given; and why.
+
+    As on a host where a disk is not mounted: whatever they stand for has no subject.
+    """
+    if names:
+        return {}
+    return {
+        one: f"{one.path}: no file matches ({one.origin})"
+        for one in config.databases
+        if one.unmatched and one.backup and not one.optional
+    }

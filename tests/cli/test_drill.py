@@ -198,3 +198,18 @@ def test_hold_stays_where_it_cannot_be_written(
     assert run.status == 0
     assert "the hold on pruning stays" in run.out
     assert "hold" in json.loads((to / "a/latest.json").read_text())
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_pattern_without_a_match_is_told(
+    keeper: Keeper, to: Path, backup_config: BackupConfig, optional: bool
+) -> None:
+    """Nobody would hear of its databases on a disk that is not mounted; optional ones excepted."""
+    tenants: dict[str, object] = {"path": to.parent / "tenants/*.sqlite3", "optional": optional}
+    backup_config(to.parent / "a.sqlite3", tenants, to=str(to))
+
+    run = keeper("drill", "--json")
+
+    assert run.status == (0 if optional else 3)
+    said = [entry["reason"] for entry in run.json["databases"] if entry["outcome"] == "failed"]
+    assert ["no file matches" in reason for reason in said] == [True] * (not optional)

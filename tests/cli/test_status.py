@@ -238,3 +238,18 @@ def test_table_on_a_terminal(terminal: Keeper, keeper: Keeper, to: Path) -> None
     assert rows[0][:3] == ["database", "outcome", "age"]
     assert rows[1][:2] == ["a", "fresh"]
     assert rows[2][:4] == ["b", "stale", "2.0", "days"]
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_pattern_without_a_match_is_told(
+    keeper: Keeper, to: Path, backup_config: BackupConfig, optional: bool
+) -> None:
+    """Nobody would hear of its databases on a disk that is not mounted; optional ones excepted."""
+    tenants: dict[str, object] = {"path": to.parent / "tenants/*.sqlite3", "optional": optional}
+    backup_config(to.parent / "a.sqlite3", tenants, to=str(to))
+
+    run = keeper("status", "--json")
+
+    assert run.status == (0 if optional else 12)
+    said = [entry["reason"] for entry in run.json["databases"] if entry["outcome"] == "missing"]
+    assert ["no file matches" in reason for reason in said] == [True] * (not optional)
