@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +98,11 @@ class Stage:
     seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
     claim: Callable[[Path, str], bool] = lambda path, key: True
-    newest: dict[str, datetime] = field(init=False)
+    newest: dict[str, dict[str, datetime]] = field(init=False)
 
     def __post_init__(self) -> None:
-        paths = chain.from_iterable(d.listing or () for d in self.destinations)
-        object.__setattr__(self, "newest", newest_snapshots(paths))
+        newest = {d.to: newest_snapshots(d.listing or ()) for d in self.destinations}
+        object.__setattr__(self, "newest", newest)
 
     def file_of(self, taken: Taken) -> Path:
         """Where a snapshot lies."""
@@ -221,6 +220,13 @@ class Stage:
             text = f"{shipment.object} is dated in the future, where it counts for nothing"
             listen(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
+        newest = self.newest[destination.to].get(name)
+        if dated and newest and newest > dated.taken_at and not is_ahead(newest, self.clock()):
+            # Whoever restores the latest would not get this content.
+            text = f"{snapshot_object(name, newest)} at {destination.to} is newer than what was"
+            text += " shipped from here last"
+            listen(Note(name, f"{text}; shipping again", Level.WARNING))
+            return None
         return shipment
 
     def _free_name(self, name: str, path: Path) -> tuple[datetime, str]:
@@ -234,8 +240,8 @@ class Stage:
         ahead is left there, or every name after it would be wrong too.
         """
         now = self.clock()
-        newest = self.newest.get(name)
-        after = [newest + timedelta(seconds=1)] if newest and not is_ahead(newest, now) else []
+        newest = [found[name] for found in self.newest.values() if name in found]
+        after = [one + timedelta(seconds=1) for one in newest if not is_ahead(one, now)]
         taken_at = max([now, *after, *self._after_others(name)])
         refused = 0
         while True:

@@ -22,7 +22,7 @@ from sqlitekeeper.backups.retention import Policy
 from sqlitekeeper.backups.run import BackupOptions, back_up
 from sqlitekeeper.backups.status import Limits, StatusEntry, database_status
 from sqlitekeeper.events import Event, Note
-from tests.conftest import BackupConfig, Keeper, MakeDatabase
+from tests.conftest import BackupConfig, Keeper, MakeDatabase, count_rows
 from tests.faults.surroundings import manifests_that_lie, snapshots_of
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -271,3 +271,17 @@ def test_clock_that_is_a_year_back_ships_and_says_so(host: Host) -> None:
     assert host.status(NOW + timedelta(days=2)).outcome == "stale"
     host.back_up(NOW + timedelta(days=3))
     assert host.status(NOW + timedelta(days=3)).outcome == "fresh"
+
+
+def test_what_was_shipped_by_a_clock_that_was_back_is_shipped_again(host: Host) -> None:
+    """Or the latest snapshot would be one from before the last change, and be called fresh."""
+    host.back_up(NOW - timedelta(hours=1))
+    host.back_up(NOW - timedelta(days=2))
+
+    again = host.back_up(NOW, changed=False)
+    after = host.back_up(NOW + timedelta(hours=1), changed=False)
+
+    assert (again.outcome, after.outcome) == ("shipped", "unchanged")
+    latest = choose(host.shelf().snapshots, "latest", NOW)
+    assert latest.object == object_at(NOW)
+    assert count_rows(host.to / latest.object) == count_rows(host.database)
