@@ -107,7 +107,9 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             host=options.host,
             versions=versions,
             clock=options.clock,
-            watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
+            watch=LossWatch(
+                options.loss_alarm, options.accept_loss, previous.manifests, previous.unread
+            ),
             seen=seen,
             claim=claims.claim,
         )
