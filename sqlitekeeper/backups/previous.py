@@ -24,10 +24,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Previous:
-    """Newest manifests by destination and database; `unread` are those that could not be read."""
+    """Newest manifests by destination and database; `unread` are those that could not be read.
+
+    `others` are the hosts that have shipped there since this one did, where it did.
+    """
 
     manifests: Mapping[Key, Mapping[str, Any]]
     unread: frozenset[Key]
+    others: Mapping[Key, str]
 
 
 def newest_manifests(
@@ -80,6 +84,7 @@ def previous_manifests(
         key: shipment.manifest for key, shipment in shipments.items() if key[1] in wanted
     }
     unread: set[Key] = set()
+    others: dict[Key, str] = {}
     for destination in destinations:
         to = destination.to
         shelves = [
@@ -93,12 +98,15 @@ def previous_manifests(
             found = dict.fromkeys((s.database for s in shelves), as_keeper_error(error))
         for database, manifest in found.items():
             if isinstance(manifest, Manifest):
+                own = manifests.get((to, database))
+                if own and manifest.raw.get("host") != own.get("host"):
+                    others[to, database] = str(manifest.raw.get("host"))
                 manifests[to, database] = manifest.raw
             else:
                 unread.add((to, database))
                 text = f"what was shipped before cannot be read: {manifest.full_text}"
                 listen(Note(database, text, Level.WARNING))
-    return Previous(manifests, frozenset(unread))
+    return Previous(manifests, frozenset(unread), others)
 
 
 def _known(shipment: Shipment | None, shelf: DatabaseShelf) -> bool:

@@ -274,10 +274,15 @@ class _Run:
         """Whether another database was shipped there under this name, which is told."""
         to, name = key
         source = self.previous.manifests.get(key, {}).get("source", {})
-        other = source.get("path") if isinstance(source, dict) else None
-        if other is None or other == str(self.paths[name]):
+        path = source.get("path") if isinstance(source, dict) else None
+        if path is not None and path != str(self.paths[name]):
+            others, way_out = f"of {path}", "unless it was moved, give one of the two another name"
+            way_out += " in keeper.toml"
+        elif host := self.previous.others.get(key):
+            others, way_out = f"from {host}", "have each host ship to a place of its own, such as"
+            way_out += " one with {hostname} in it"
+        else:
             return False
-        text = f"{to} has snapshots of {other} under this name too, so nothing is pruned there"
-        text += "; unless it was moved, give one of the two another name in keeper.toml"
-        self.listen(Note(name, text, Level.WARNING))
+        text = f"{to} has snapshots {others} under this name too, so nothing is pruned there"
+        self.listen(Note(name, f"{text}; {way_out}", Level.WARNING))
         return True

@@ -11,13 +11,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
+from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.state.locks import database_lock
 from tests.backups.damage import damage_pages, make_index_disagree
@@ -37,6 +38,7 @@ from tests.conftest import (
     is_running,
     wait_until,
 )
+from tests.histories import add_history
 
 
 @pytest.fixture
@@ -923,6 +925,27 @@ def test_another_database_of_the_name_at_the_destination_stops_pruning(
     assert runs[0].err.partition("warning")[1] == ""
     assert f"has snapshots of {blog} under this name too" in runs[1].err
     assert f"has snapshots of {shop} under this name too" in runs[2].err
+
+
+def test_another_host_of_the_same_layout_stops_pruning(
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
+) -> None:
+    """Two web servers that ship to one place; when one has taken over for good, it prunes."""
+    rules = {"keep_last": 1, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
+    backup_config(app, to=to, **rules)
+    own = keeper("backup", "--json").entry["shipped"][0]["object"]
+    name = parse_object(own)
+    assert name is not None
+    add_history(to, "app", [name.taken_at + timedelta(seconds=1)], latest={"host": "web2"})
+    change(app)
+
+    first = keeper("backup", "--json")
+    change(app)
+    second = keeper("backup", "--json")
+
+    assert (first.status, first.json["pruned"]) == (0, [])
+    assert "has snapshots from web2 under this name too, so nothing is pruned there" in first.err
+    assert own in second.json["pruned"]
 
 
 def test_run_that_was_overtaken_while_it_waited_ships_under_a_name_of_its_own(
