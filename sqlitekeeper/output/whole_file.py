@@ -8,13 +8,16 @@ from sqlitekeeper.errors import KeeperError
 
 PRIVATE = 0o600
 FOR_EVERYONE = 0o644
+# As much as the beginning of every page, and of all metrics, has in common.
+SAME_BEGINNING = 7
 
 
 def write_whole(file: Path, text: str, mode: int) -> None:
     """Put a text where a file is, or is to be, in one step; a link's target is replaced.
 
     Raises:
-        KeeperError: its folder is missing or closed to us, or it is no regular file.
+        KeeperError: its folder is missing or closed to us, or it is no regular file, or one
+            that begins unlike the text: a database whose name was given by mistake.
     """
     try:
         _write(file, Path(os.path.realpath(file)), text, mode)
@@ -25,6 +28,11 @@ def write_whole(file: Path, text: str, mode: int) -> None:
 def _write(file: Path, target: Path, text: str, mode: int) -> None:
     if target.exists() and not target.is_file():
         raise KeeperError(f"{file}: is not a regular file")
+    if _is_of_another_kind(target, text):
+        raise KeeperError(
+            f"{file}: there is a file of another kind, which is not replaced",
+            hint="name another file, or remove this one",
+        )
     if not target.parent.is_dir():
         raise KeeperError(f"{file}: there is no folder {target.parent}")
     # The name's end keeps it out of what node_exporter reads, *.prom.
@@ -39,3 +47,12 @@ def _write(file: Path, target: Path, text: str, mode: int) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _is_of_another_kind(target: Path, text: str) -> bool:
+    try:
+        with target.open("rb") as stream:
+            beginning = stream.read(SAME_BEGINNING)
+    except FileNotFoundError:
+        return False
+    return bool(beginning) and not text.encode(errors="backslashreplace").startswith(beginning)

@@ -99,6 +99,33 @@ def test_page_is_private(page: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--html", "--prometheus"])
+def test_database_is_not_replaced_by_a_page(
+    keeper: Keeper, make_database: MakeDatabase, option: str
+) -> None:
+    """As when it is named as if the page were to be about it."""
+    path = make_database(rows=3)
+    before = path.read_bytes()
+
+    run = keeper("report", path, option, path)
+
+    assert run.status == 1
+    assert f"{path}: there is a file of another kind, which is not replaced" in run.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--html", "--prometheus"])
+def test_file_of_the_run_before_is_replaced(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path, option: str
+) -> None:
+    """Each hour anew."""
+    file = tmp_path / "file"
+    runs = [keeper("report", make_database(f"{n}.db"), option, file) for n in ("first", "last")]
+
+    assert [run.status for run in runs] == [0, 0]
+    assert "last" in file.read_text()
+
+
+@pytest.mark.parametrize("option", ["--html", "--prometheus"])
 def test_missing_folder_is_one_clear_line(
     keeper: Keeper, make_database: MakeDatabase, tmp_path: Path, option: str
 ) -> None:

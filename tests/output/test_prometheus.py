@@ -163,22 +163,22 @@ def test_nothing_but_the_file_is_left(tmp_path: Path) -> None:
 def test_reader_of_the_old_file_keeps_it_whole(tmp_path: Path) -> None:
     """It is replaced, not overwritten."""
     file = tmp_path / "x"
-    file.write_text("old" * 1000)
+    file.write_text("# HELP old" * 1000)
 
     with file.open() as reader:
-        write_whole(file, "new", PRIVATE)
-        assert reader.read() == "old" * 1000
+        write_whole(file, "# HELP new", PRIVATE)
+        assert reader.read() == "# HELP old" * 1000
 
 
 def test_link_stays_a_link(tmp_path: Path) -> None:
     """What it points to is replaced."""
-    (tmp_path / "real").write_text("old")
+    (tmp_path / "real").write_text("# HELP old")
     (tmp_path / "link").symlink_to("real")
 
-    write_whole(tmp_path / "link", "new", PRIVATE)
+    write_whole(tmp_path / "link", "# HELP new", PRIVATE)
 
     assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "real").read_text() == "new"
+    assert (tmp_path / "real").read_text() == "# HELP new"
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "."])
