@@ -38,8 +38,11 @@ def main() -> None:
         # Without click, which alone would take most of the time.
         from sqlitekeeper.cli.version import version_text
 
-        print(version_text())
-        return
+        try:
+            print(version_text(), flush=True)
+            return
+        except OSError:
+            pass  # nobody reads it, or it has no room: that is heard of below
     sys.unraisablehook = _hear_again
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     # At its end Python would look through all that was loaded, which takes 15 ms.

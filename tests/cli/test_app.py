@@ -161,6 +161,18 @@ def test_full_disk_under_the_output_is_said(make_database: MakeDatabase) -> None
     assert "Traceback" not in said
 
 
+def test_version_that_nobody_reads_is_no_defect() -> None:
+    """`keeper --version | true`, and on a full disk: said without a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert keeper_into({"stdout": writing}, "--version") == (1, "")
+    os.close(writing)
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:  # noqa: PTH123
+            status, said = keeper_into({"stdout": full}, "--version")
+        assert (status, said) == (1, "keeper: error: No space left on device\n")
+
+
 @pytest.mark.parametrize("name", ["red\x1b[31m.db", "bell\x07.db", "two\nlines.db", "rtl\u202e.db"])
 @pytest.mark.parametrize("command", ["init", "report", "vacuum"])
 def test_control_characters_never_reach_the_terminal(
