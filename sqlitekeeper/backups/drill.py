@@ -74,7 +74,7 @@ class DrillResult:
 
     name: str
     path: Path | None
-    outcome: Literal["proven", "failed"]
+    outcome: Literal["proven", "failed", "skipped"]
     reason: str | None = None
     to: str | None = None
     object: str | None = None

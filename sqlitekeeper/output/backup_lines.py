@@ -33,7 +33,9 @@ def show_drill(console: Console, results: "Sequence[DrillResult]") -> None:
         )
         return
     for r in results:
-        if r.outcome == "proven":
+        if r.outcome == "skipped":
+            console.line(f"{r.name}: {r.reason}")
+        elif r.outcome == "proven":
             console.line(
                 f"{r.name}: proven: {r.object} at {r.to}, {size(r.bytes)} in {r.seconds:.1f} s:"
                 " sha256, integrity, rows and foreign keys ok"

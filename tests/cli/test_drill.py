@@ -213,3 +213,16 @@ def test_pattern_without_a_match_is_told(
     assert run.status == (0 if optional else 3)
     said = [entry["reason"] for entry in run.json["databases"] if entry["outcome"] == "failed"]
     assert ["no file matches" in reason for reason in said] == [True] * (not optional)
+
+
+def test_optional_database_that_is_not_there_is_skipped(
+    keeper: Keeper, to: Path, backup_config: BackupConfig
+) -> None:
+    """It was never there, so it has no snapshot; others are proven."""
+    absent: dict[str, object] = {"path": to.parent / "none.sqlite3", "optional": True}
+    backup_config(to.parent / "a.sqlite3", absent, to=str(to))
+
+    run = keeper("drill", "--json")
+
+    assert run.status == 0
+    assert [entry["outcome"] for entry in run.json["databases"]] == ["proven", "skipped"]
