@@ -143,18 +143,30 @@ def _attempt(
 def absence(database: Database) -> str | None:
     """Why an optional database is skipped, or None when there is one to work on.
 
+    Where it cannot be told, working on it will say why.
+
     Raises:
         KeeperError: the configuration names a database that is not there.
     """
     if database.unmatched:
         reason = f"{database.path}: no file matches ({database.origin})"
-    elif not os.path.lexists(database.path):
+    elif _is_absent(database.path):
         reason = f"{database.path}: no such file"
     else:
         return None
     if database.optional:
         return reason
     raise KeeperError(reason)
+
+
+def _is_absent(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def command_name(context: click.Context) -> str:

@@ -1,6 +1,7 @@
 """`keeper vacuum`: the hourly work."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -131,6 +132,7 @@ def _first(asked: int | None, configured: int) -> int:
 def _measurable(results: Sequence[VacuumResult]) -> Iterator[Path]:
     """Those that can be opened without leaving sidecars beside a file that cannot be written."""
     for result in results:
-        usable = result.outcome != "failed" and result.path.is_file()
-        if usable and read_only_reason(result.path) is None:
-            yield result.path
+        with suppress(OSError):  # an optional one that may not even be looked at
+            usable = result.outcome != "failed" and result.path.is_file()
+            if usable and read_only_reason(result.path) is None:
+                yield result.path

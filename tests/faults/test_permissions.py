@@ -1,6 +1,7 @@
 """Who may read what keeper writes, what others may plant in its way, and where secrets show."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,3 +275,30 @@ def test_the_environment_reaches_rclone_without_what_would_make_it_ask(
 
     lines = seen.read_text().splitlines()
     assert {"RCLONE_ASK_PASSWORD=false", "AWS_PROFILE=backup", "HTTPS_PROXY=http://p:1"} <= {*lines}
+
+
+@pytest.mark.parametrize("command", ["vacuum", "report", "backup"])
+@pytest.mark.parametrize("optional", ["false", "true"])
+def test_database_in_a_closed_folder_fails_alone(
+    make_database: MakeDatabase, other_user: OtherUser, command: str, optional: str
+) -> None:
+    """It is there, so neither is it optional, nor does it stop the other."""
+    closed, app = other_user.folder / "closed/app.sqlite3", other_user.folder / "blog.sqlite3"
+    closed.parent.mkdir()
+    made = make_database(rows=3)
+    for path in (closed, app):
+        shutil.copy(made, path)
+        os.chown(path, other_user.uid, other_user.gid)
+    closed.parent.chmod(0o700)
+    config = other_user.folder / "keeper.toml"
+    config.write_text(
+        f'[[databases]]\npath = "{closed}"\noptional = {optional}\n'
+        f'[[databases]]\npath = "{app}"\n[backup]\nto = "{other_user.folder / "to"}"\n'
+    )
+
+    run = other_user.keeper(command, "--config", config, "--json")
+
+    assert run.status == 3
+    first, second = run.json["databases"]
+    assert (first["outcome"], second["outcome"] != "failed") == ("failed", True)
+    assert "Permission denied" in first["reason"]
