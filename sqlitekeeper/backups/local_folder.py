@@ -23,9 +23,11 @@ def held_by(to: Path, paths: Iterable[str], *, hashes: bool) -> dict[str, Remote
     """Those of the files that are there; with `hashes`, they are small and read for them.
 
     Raises:
-        RcloneError: it cannot be said.
+        RcloneError: it cannot be said, or a listing would not find them.
     """
     found: dict[str, RemoteObject] = {}
+    paths = list(paths)
+    _refuse_links(to, paths)
     for path in paths:
         file = to / path
         try:
@@ -39,6 +41,16 @@ def held_by(to: Path, paths: Iterable[str], *, hashes: bool) -> dict[str, Remote
         except OSError as error:
             raise RcloneError(f"{file}: cannot be read back ({error.strerror})") from None
     return found
+
+
+def _refuse_links(to: Path, paths: Iterable[str]) -> None:
+    """rclone copies into a folder that is a symlink, and leaves it out when it lists."""
+    for folder in {parent for path in paths for parent in Path(path).parents}:
+        if folder.name and (to / folder).is_symlink():
+            raise RcloneError(
+                f"{to / folder}: is a symlink, and rclone finds nothing below it",
+                hint="make it a folder, with another file system mounted there if need be",
+            )
 
 
 def looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -411,6 +411,20 @@ def test_destination_that_fails_does_not_stop_the_other(
     assert len(snapshots(to)) == 1
 
 
+def test_folder_at_the_destination_that_is_a_link_is_a_failure(
+    keeper: Keeper, app: Path, to: Path, tmp_path: Path
+) -> None:
+    """rclone writes through it and does not list it, so nothing there could be restored."""
+    (tmp_path / "elsewhere").mkdir()
+    to.mkdir()
+    (to / "app").symlink_to("../elsewhere")
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, run.entry["outcome"]) == (1, "failed")
+    assert "is a symlink, and rclone finds nothing below it" in run.entry["reason"]
+
+
 def test_destination_that_caught_up_fails_no_more(
     keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path, s3: S3
 ) -> None:
