@@ -20,8 +20,9 @@ from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import free_bytes
-from sqlitekeeper.database.placing import Placed, dress, place, undo
+from sqlitekeeper.database.placing import Placed, dress, place
 from sqlitekeeper.database.set_aside import remove_unfinished
+from sqlitekeeper.database.undoing import undo
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 

@@ -14,20 +14,24 @@ has the old file open: SQLite would mix them.
 
 import contextlib
 import os
-import shutil
 import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlitekeeper import wording
-from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
-from sqlitekeeper.database.files import SIDECARS, free_bytes, sidecar, size_of
+from sqlitekeeper.database.files import SIDECARS, sidecar, size_of
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.holders import Process, holders_of, identity
-from sqlitekeeper.database.set_aside import set_aside_path, set_asides, with_sidecars
-from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError
+from sqlitekeeper.database.keeping import (
+    copy_locked,
+    copy_with_sidecars,
+    finish_copy,
+    link_or_copy,
+)
+from sqlitekeeper.database.set_aside import set_aside_path, with_sidecars
+from sqlitekeeper.database.settling import fingerprint, try_to_settle
+from sqlitekeeper.errors import BusyError, KeeperError
 
 # What holds transactions that the main file lacks; -shm is only an index.
 _WITH_CONTENT = ("-wal", "-journal")
@@ -103,8 +107,8 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
     copied, settled = content_suffixes(target), None
     try:
         if copied:
-            _copy_to_workshop(target, copied, workshop)
-            settled = _settled(target)
+            copy_with_sidecars(target, copied, workshop)
+            settled = try_to_settle(target)
         with exclusive_file(target) as descriptor:
             # Whoever opened it before the lock was taken is seen here; later ones must wait.
             refuse_if_open(target)
@@ -113,7 +117,7 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
                 for suffix in (*copied, ""):
                     (workshop / f"aside{suffix}").rename(sidecar(aside, suffix))
             else:
-                _link_or_copy(target, aside, workshop, descriptor)
+                link_or_copy(target, aside, workshop, descriptor)
             sync(target.parent)
             for suffix in SIDECARS:
                 sidecar(target, suffix).unlink(missing_ok=True)
@@ -173,32 +177,10 @@ def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
     a -wal beside the new file. What is set aside becomes a copy first.
     """
     if identity(aside.stat()) == identity(os.fstat(descriptor)):
-        _copy_locked(descriptor, workshop / "aside")
-        _finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+        copy_locked(descriptor, workshop / "aside")
+        finish_copy(workshop / "aside", os.fstat(descriptor), aside)
         sync(aside.parent)
     os.pwrite(descriptor, b"replaced".ljust(100, b"\0"), 0)
-
-
-def _copy_to_workshop(target: Path, suffixes: tuple[str, ...], workshop: Path) -> None:
-    """Copy a database that has content in its sidecars.
-
-    The main file is read through the descriptor that holds the lock: closing
-    any other would drop it.
-    """
-    with exclusive_file(target) as descriptor:
-        facts = os.fstat(descriptor)
-        need = sum(size_of(sidecar(target, suffix)) for suffix in (*suffixes, ""))
-        if need > (free := free_bytes(workshop)):
-            raise KeeperError(
-                f"{target}: keeping a copy of it and its WAL needs {wording.size(need)} in"
-                f" {target.parent}, which has {wording.size(free)}"
-            )
-        for suffix in suffixes:
-            shutil.copyfile(sidecar(target, suffix), workshop / f"aside{suffix}")
-        _copy_locked(descriptor, workshop / "aside")
-        for suffix in (*suffixes, ""):
-            copy = workshop / f"aside{suffix}"
-            _finish_copy(copy, facts, copy)
 
 
 def put(new: Path, target: Path) -> None:
@@ -218,114 +200,3 @@ def put(new: Path, target: Path) -> None:
         new.rename(target)
     else:
         new.unlink()
-
-
-def _link_or_copy(target: Path, aside: Path, workshop: Path, descriptor: int) -> None:
-    """Keep a database that is whole in its one file under another name."""
-    try:
-        os.link(target, aside)
-    except OSError:
-        _copy_locked(descriptor, workshop / "aside")
-        _finish_copy(workshop / "aside", os.fstat(descriptor), aside)
-
-
-def _copy_locked(descriptor: int, copy: Path) -> None:
-    """Copy the file behind the descriptor that holds its lock."""
-    size, offset = os.fstat(descriptor).st_size, 0
-    with copy.open("wb") as stream:
-        while offset < size:
-            sent = os.sendfile(stream.fileno(), descriptor, offset, size - offset)
-            if sent == 0:
-                raise KeeperError(f"{copy}: the file became shorter while it was copied")
-            offset += sent
-
-
-def _finish_copy(copied: Path, model: os.stat_result, name: Path) -> None:
-    """Give a copy the owner and mode of its model, and only then its name."""
-    if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
-        try:
-            os.chown(copied, model.st_uid, model.st_gid)
-        except PermissionError:
-            raise KeeperError(
-                f"{name}: cannot be given to its owner (uid {model.st_uid}, gid {model.st_gid})",
-                hint="run keeper as root, or as the owner of the database",
-            ) from None
-    copied.chmod(stat.S_IMODE(model.st_mode))
-    sync(copied)
-    copied.rename(name)
-
-
-def _settled(target: Path) -> tuple[int, int] | None:
-    """Settle a database that was copied; None where it is too damaged for SQLite to do so."""
-    try:
-        return settle(target)
-    except (CheckError, NotADatabaseError):
-        return None
-
-
-def settle(path: Path) -> tuple[int, int]:
-    """Let SQLite bring the WAL or the hot journal of a database into its one file.
-
-    Returns a fingerprint of the file, taken while nobody else could write.
-
-    Raises:
-        BusyError: somebody else has it open.
-        CheckError: it is damaged.
-    """
-    with sqlite_errors(path), open_database(path, write=True, wait_seconds=0) as connection:
-        # The lock then stays until the connection is closed.
-        connection.pragma("locking_mode", "exclusive")
-        connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
-        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
-            raise BusyError(f"{path}: another process has it open", hint=HINT)
-        return fingerprint(path.stat())
-
-
-def fingerprint(facts: os.stat_result) -> tuple[int, int]:
-    """What changes when somebody writes to a file: its size and time."""
-    return facts.st_size, facts.st_mtime_ns
-
-
-def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
-    """Bring back what was set aside last, with every transaction of its WAL.
-
-    What is in place now is set aside in turn, so that this can be undone too.
-    Returns the file that was brought back, and what `place` did.
-
-    Raises:
-        KeeperError: nothing was set aside.
-        BusyError: somebody has the database open; nothing was changed.
-    """
-    asides = set_asides(target)
-    if not asides:
-        raise KeeperError(f"{target}: nothing was set aside here, so there is nothing to undo")
-    source = asides[0]
-    copy = workshop / target.name
-    parts = with_sidecars(source)
-    for part in parts:
-        _finish_copy(
-            Path(shutil.copy2(part, workshop / "part")),
-            part.stat(),
-            sidecar(copy, part.name.removeprefix(source.name)),
-        )
-    loose: tuple[str, ...] = ()
-    if full := content_suffixes(copy):
-        try:
-            settle(copy)
-        except (CheckError, NotADatabaseError):
-            # Damaged when it was set aside: it comes back as it was, in its parts.
-            loose = full
-            for suffix in full:
-                sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
-    sidecar(copy, "-shm").unlink(missing_ok=True)
-    placed = place(copy, target, moment, workshop)
-    for suffix in loose:
-        (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
-    # The main file before what has transactions: what is left without it is not taken for a
-    # database. All else before the main file, or it would be left for good.
-    last = [sidecar(source, suffix) for suffix in full]
-    first = [part for part in parts if part not in (source, *last)]
-    for part in (*first, source, *last):
-        part.unlink(missing_ok=True)
-    sync(target.parent)
-    return source, placed

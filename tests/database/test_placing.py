@@ -10,8 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.database.placing import place, undo
+from sqlitekeeper.database.placing import place
 from sqlitekeeper.database.set_aside import remove_unfinished, set_asides
+from sqlitekeeper.database.undoing import undo
 from sqlitekeeper.errors import BusyError, KeeperError
 from tests.conftest import REPOSITORY, Beside, MakeDatabase, count_rows, pragma
 
@@ -198,7 +199,7 @@ KILL_UNDO = """
 import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from sqlitekeeper.database.placing import undo
+from sqlitekeeper.database.undoing import undo
 target, workshop, left = *map(Path, sys.argv[1:3]), int(sys.argv[3])
 def hook(event, arguments):
     global left

@@ -1,0 +1,58 @@
+"""Bringing back what a restore set aside."""
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.flushing import sync
+from sqlitekeeper.database.keeping import finish_copy
+from sqlitekeeper.database.placing import Placed, content_suffixes, place
+from sqlitekeeper.database.set_aside import set_asides, with_sidecars
+from sqlitekeeper.database.settling import settle
+from sqlitekeeper.errors import CheckError, KeeperError, NotADatabaseError
+
+
+def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
+    """Bring back what was set aside last, with every transaction of its WAL.
+
+    What is in place now is set aside in turn, so that this can be undone too.
+    Returns the file that was brought back, and what `place` did.
+
+    Raises:
+        KeeperError: nothing was set aside.
+        BusyError: somebody has the database open; nothing was changed.
+    """
+    asides = set_asides(target)
+    if not asides:
+        raise KeeperError(f"{target}: nothing was set aside here, so there is nothing to undo")
+    source = asides[0]
+    copy = workshop / target.name
+    parts = with_sidecars(source)
+    for part in parts:
+        finish_copy(
+            Path(shutil.copy2(part, workshop / "part")),
+            part.stat(),
+            sidecar(copy, part.name.removeprefix(source.name)),
+        )
+    loose: tuple[str, ...] = ()
+    if full := content_suffixes(copy):
+        try:
+            settle(copy)
+        except (CheckError, NotADatabaseError):
+            # Damaged when it was set aside: it comes back as it was, in its parts.
+            loose = full
+            for suffix in full:
+                sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+    sidecar(copy, "-shm").unlink(missing_ok=True)
+    placed = place(copy, target, moment, workshop)
+    for suffix in loose:
+        (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
+    # The main file before what has transactions: what is left without it is not taken for a
+    # database. All else before the main file, or it would be left for good.
+    last = [sidecar(source, suffix) for suffix in full]
+    first = [part for part in parts if part not in (source, *last)]
+    for part in (*first, source, *last):
+        part.unlink(missing_ok=True)
+    sync(target.parent)
+    return source, placed
