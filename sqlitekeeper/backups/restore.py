@@ -19,7 +19,7 @@ from sqlitekeeper.backups.untrusted import PRIVATE_MODE, Manifest, ManifestError
 from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
-from sqlitekeeper.database.files import free_bytes
+from sqlitekeeper.database.files import SIDECARS, free_bytes
 from sqlitekeeper.database.placing import Placed, dress, place
 from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.database.undoing import undo
@@ -32,7 +32,7 @@ SPARE_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult:
-    """What a restore did; `set_aside` holds the old database, when there was one."""
+    """What a restore did; `set_aside` holds the old database, or what it had left beside it."""
 
     name: str
     path: Path
@@ -43,13 +43,18 @@ class RestoreResult:
     reason: str | None = None
     exit_code: int = 0
 
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether a database was set aside, and not only a WAL that had lost its own."""
+        return any(not path.name.endswith(SIDECARS) for path in self.set_aside)
+
 
 def refuse_target(target: Path, replace: bool) -> None:
     """Say early, before anything is downloaded, why a file cannot be put there.
 
     Raises:
         KeeperError: the folder is missing, or there is a file and `replace` is not set.
-        BusyError: a process has the file open.
+        BusyError: a process has the file open, deleted or not.
     """
     if not target.parent.is_dir():
         raise KeeperError(
@@ -58,13 +63,12 @@ def refuse_target(target: Path, replace: bool) -> None:
         )
     if target.is_dir():
         raise KeeperError(f"{target}: is a folder")
-    if target.exists():
-        if not replace:
-            raise KeeperError(
-                f"{target}: exists already, left as it is",
-                hint="--replace sets it aside first; --to PATH restores elsewhere",
-            )
-        refuse_if_open(target)
+    if target.exists() and not replace:
+        raise KeeperError(
+            f"{target}: exists already, left as it is",
+            hint="--replace sets it aside first; --to PATH restores elsewhere",
+        )
+    refuse_if_open(target)
 
 
 def restore(

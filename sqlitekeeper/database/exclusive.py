@@ -23,15 +23,24 @@ LOCK_BYTES = 2 + 510
 HINT = "stop the application first; a database must not be replaced under it"
 
 
+DELETED_HINT = (
+    "stop the application first; what it has committed goes with it, unless you save it from within"
+)
+
+
 def refuse_if_open(path: Path) -> None:
-    """Refuse a database that a process of this host has open.
+    """Refuse a database that a process of this host has open, deleted or not.
 
     Raises:
         BusyError: names the processes, as far as this user may see them.
     """
     users = openers([path, *(sidecar(path, suffix) for suffix in SIDECARS)])
-    if users:
-        raise BusyError(f"{path}: is open in {', '.join(map(str, users))}", hint=HINT)
+    if not users:
+        return
+    who = ", ".join(map(str, users))
+    if os.path.lexists(path):
+        raise BusyError(f"{path}: is open in {who}", hint=HINT)
+    raise BusyError(f"{path}: was deleted, and is still open in {who}", hint=DELETED_HINT)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from sqlitekeeper.database.files import sidecar
 # Where the WAL index keeps its reader locks, one byte each
 # (https://sqlite.org/walformat.html, "WAL Locks").
 WAL_READ_LOCKS = range(123, 128)
+
+# What the kernel writes behind the name of an open file that nobody else can open any more.
+_DELETED = " (deleted)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,15 @@ def _program(pid: int) -> str:
 def openers(paths: list[Path]) -> list[Process]:
     """Other processes that have one of these files open (Linux: /proc/*/fd).
 
-    Only root sees the processes of other users.
+    One that was deleted, or replaced, while they had it open counts too: SQLite
+    goes on with it, and makes its sidecars under the name that it had. Only root
+    sees the processes of other users.
     """
     wanted = set()
     for path in paths:
         with contextlib.suppress(OSError):
             wanted.add(identity(path.stat()))
-    return holders_of(wanted)
+    return _processes(wanted, {os.path.realpath(path) for path in paths})
 
 
 def identity(facts: os.stat_result) -> tuple[int, int]:
@@ -87,23 +93,41 @@ def identity(facts: os.stat_result) -> tuple[int, int]:
 
 def holders_of(wanted: set[tuple[int, int]]) -> list[Process]:
     """Other processes that have a file of one of these identities open."""
+    return _processes(wanted, set())
+
+
+def _processes(wanted: set[tuple[int, int]], lost: set[str]) -> list[Process]:
+    """Other processes with an open file of these identities, or one that lost such a name."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
-        if wanted and pid != os.getpid() and not wanted.isdisjoint(_open_files(entry)):
+        if pid != os.getpid() and any(
+            facts in wanted or name in lost for facts, name in _open_files(entry)
+        ):
             found.append(Process(pid, _program(pid)))
     return sorted(found, key=lambda process: process.pid)
 
 
-def _open_files(process: Path) -> set[tuple[int, int]]:
-    """Device and inode of every file that a process has open."""
-    files: set[tuple[int, int]] = set()
+def _open_files(process: Path) -> Iterator[tuple[tuple[int, int], str]]:
+    """Identity of every file that a process has open, and the name that it lost ("" if none)."""
     try:
         descriptors = list((process / "fd").iterdir())
     except OSError:
-        return files
+        return
     for descriptor in descriptors:
         # Through the link, wherever it leads; it may be closed by now.
         with contextlib.suppress(OSError):
-            files.add(identity(descriptor.stat()))
-    return files
+            facts = identity(descriptor.stat())
+            yield facts, _lost_name(os.fspath(descriptor.readlink()), facts)
+
+
+def _lost_name(link: str, facts: tuple[int, int]) -> str:
+    """The name that an open file had before it was deleted or replaced; see proc_pid_fd(5)."""
+    name = link.removesuffix(_DELETED)
+    if name == link:
+        return ""
+    try:
+        # Anybody may give a file such a name.
+        return "" if identity(Path(link).stat()) == facts else name
+    except OSError:
+        return name

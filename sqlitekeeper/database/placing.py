@@ -9,7 +9,7 @@ At every moment one complete database is in place, the old or the new:
         rename(new, old): one atomic step
 
 A new file must never meet an old -wal or -journal, nor a process that still
-has the old file open: SQLite would mix them.
+has the old file open, deleted or not: SQLite would mix them.
 """
 
 import contextlib
@@ -87,8 +87,8 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
     sync(new)
     aside = set_aside_path(target, moment)
     latecomers: tuple[Process, ...] = ()
+    refuse_if_open(target)
     if os.path.lexists(target):
-        refuse_if_open(target)
         latecomers = _replace(new, target, aside, workshop)
     else:
         for suffix in SIDECARS:

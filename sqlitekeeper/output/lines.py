@@ -128,7 +128,10 @@ def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:
         what = r.object or "what was set aside before"
         console.line(f"{r.name}: restored {what} to {r.path}")
         _remark(console, r.name, r.reason)
-        if r.set_aside:
+        if r.set_aside and not r.can_be_undone:
+            kept = ", ".join(map(str, r.set_aside))
+            console.line(f"{r.name}: what lay there without a database is kept as {kept}")
+        elif r.set_aside:
             console.line(f"{r.name}: the database before is kept as {r.set_aside[0]}")
             console.line(
                 f"{r.name}: to bring it back: keeper restore {shlex.quote(str(r.path))} --undo"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.database.files import sidecar
 from tests.conftest import (
     S3,
     Beside,
@@ -124,6 +125,39 @@ def test_open_database_is_never_replaced(
     assert f"pid {companion.pid}" in run.err
     companion.end()
     assert count_rows(shipped) == 50
+
+
+@pytest.mark.parametrize("flags", [(), ("--replace",), ("--undo",)])
+def test_deleted_database_that_is_still_open_is_not_replaced(
+    keeper: Keeper, shipped: Path, beside: Beside, wrap_rclone: WrapRclone, flags: tuple[str, ...]
+) -> None:
+    """Its application has the only copy of what it commits; nothing is downloaded."""
+    assert keeper("restore", shipped, "--from", "dest", "--replace").status == 0
+    writer = beside("write", shipped)
+    shipped.unlink()
+    wal = sidecar(shipped, "-wal").stat().st_ino
+    wrap_rclone(copy="exit 9")
+
+    run = keeper("restore", shipped, "--from", "dest", *flags)
+
+    assert run.status == 1
+    assert f"was deleted, and is still open in pid {writer.pid} " in run.err
+    assert not shipped.exists()
+    assert sidecar(shipped, "-wal").stat().st_ino == wal
+    writer.end()
+
+
+def test_undo_is_not_offered_where_there_is_nothing_to_undo(keeper: Keeper, shipped: Path) -> None:
+    """A WAL without its database is kept, but nobody can bring it back."""
+    shipped.unlink()
+    sidecar(shipped, "-wal").write_bytes(b"forgotten")
+
+    run = keeper("restore", shipped, "--from", "dest")
+
+    assert run.status == 0
+    (kept,) = shipped.parent.glob("app.sqlite3.before-*-wal")
+    assert str(kept) in run.out
+    assert "--undo" not in run.out
 
 
 def test_owner_and_mode_of_the_replaced_file_are_kept(keeper: Keeper, shipped: Path) -> None:

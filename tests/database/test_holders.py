@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.database.holders import Process, parse_locks, wal_readers
+from sqlitekeeper.database.holders import Process, openers, parse_locks, wal_readers
 from tests.conftest import Companion, MakeDatabase
 
 LOCKS = """\
@@ -57,6 +57,40 @@ def test_idle_connection_is_no_reader(
     beside("idle", path)
 
     assert wal_readers(path) == []
+
+
+@needs_proc
+def test_deleted_file_has_its_openers(
+    make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """Under the name that it had: nothing else tells of them."""
+    path = make_database(rows=1, journal_mode="delete")
+    companion = beside("idle", path)
+    path.unlink()
+
+    assert [process.pid for process in openers([path])] == [companion.pid]
+
+
+@needs_proc
+def test_file_that_was_replaced_has_its_openers(
+    make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """They would write their journal beside the file that has the name now."""
+    path = make_database(rows=1, journal_mode="delete")
+    companion = beside("idle", path)
+    make_database("new", rows=2).rename(path)
+
+    assert [process.pid for process in openers([path])] == [companion.pid]
+
+
+@needs_proc
+def test_file_whose_name_says_deleted_is_not(
+    make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+) -> None:
+    """The system writes it behind the name of a deleted one; anybody may."""
+    beside("idle", make_database("app.sqlite3 (deleted)", rows=1))
+
+    assert openers([make_database(rows=1)]) == []
 
 
 def test_nobody_reads_without_an_index(make_database: MakeDatabase) -> None:

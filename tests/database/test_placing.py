@@ -10,11 +10,12 @@ from pathlib import Path
 import apsw
 import pytest
 
+from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.database.placing import place
 from sqlitekeeper.database.set_aside import remove_unfinished, set_asides
 from sqlitekeeper.database.undoing import undo
 from sqlitekeeper.errors import BusyError, KeeperError
-from tests.conftest import REPOSITORY, Beside, MakeDatabase, count_rows, pragma
+from tests.conftest import REPOSITORY, Beside, MakeDatabase, contents, count_rows, pragma
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 BEFORE = "app.sqlite3.before-20261123T030000Z"
@@ -28,14 +29,17 @@ def workshop(tmp_path: Path) -> Path:
     return folder
 
 
-def crash_with_wal(path: Path, rows: int) -> None:
-    """Commit rows that reach the WAL only, and die like a crashed application."""
+INSERT = "INSERT INTO t (body) VALUES (randomblob(900))"
+
+
+def crash_with_wal(path: Path, commits: int, sql: str = INSERT) -> None:
+    """Commit what reaches the WAL only, and die like a crashed application."""
     program = (
         "import apsw, os, sys\n"
         "connection = apsw.Connection(sys.argv[1])\n"
         "connection.wal_autocheckpoint(0)\n"
-        f"for _ in range({rows}):\n"
-        "    connection.execute('INSERT INTO t (body) VALUES (randomblob(900))')\n"
+        f"for _ in range({commits}):\n"
+        f"    connection.execute({sql!r}).fetchall()\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
@@ -164,6 +168,46 @@ def test_database_that_is_open_is_not_replaced(
     companion.end()
     assert count_rows(old) == 10
     assert set_asides(old) == []
+
+
+@pytest.mark.parametrize("gone", [("",), ("", "-wal", "-shm")])
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_deleted_database_that_is_still_open_is_not_replaced(
+    make_database: MakeDatabase,
+    workshop: Path,
+    beside: Beside,
+    journal_mode: str,
+    gone: tuple[str, ...],
+) -> None:
+    """Its application goes on with it, and would put its sidecars beside the new one."""
+    old = make_database(rows=10, journal_mode=journal_mode)
+    companion = beside("idle", old)
+    for suffix in gone:
+        sidecar(old, suffix).unlink(missing_ok=True)
+    before = contents(old.parent)
+    new = make_database("workshop/new", rows=20)
+
+    with pytest.raises(BusyError, match=f"was deleted, and is still open in pid {companion.pid} "):
+        place(new, old, NOW, workshop)
+
+    assert contents(old.parent) == before | {"workshop/new": new.read_bytes()}
+    companion.end()
+
+
+def test_set_aside_database_does_not_come_back_under_an_application(
+    make_database: MakeDatabase, workshop: Path, beside: Beside
+) -> None:
+    """An undo is no safer than a restore where somebody works on a deleted file."""
+    old = make_database(rows=10)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    companion = beside("idle", old)
+    old.unlink()
+
+    with pytest.raises(BusyError, match=f"pid {companion.pid}"):
+        undo(old, NOW, workshop)
+
+    assert not old.exists()
+    assert len(set_asides(old)) == 1
 
 
 def test_undo_brings_back_the_transactions_of_the_wal(
