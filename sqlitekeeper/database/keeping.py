@@ -13,11 +13,16 @@ from sqlitekeeper import wording
 from sqlitekeeper.database.exclusive import exclusive_file
 from sqlitekeeper.database.files import free_bytes, sidecar, size_of
 from sqlitekeeper.database.flushing import sync
+from sqlitekeeper.database.settling import Trace, traces
 from sqlitekeeper.errors import KeeperError
 
 
-def copy_with_sidecars(target: Path, suffixes: tuple[str, ...], workshop: Path) -> None:
+def copy_with_sidecars(
+    target: Path, suffixes: tuple[str, ...], workshop: Path
+) -> tuple[Trace, ...]:
     """Copy a database that has content in its sidecars, as `aside` and what belongs to it.
+
+    Returns the traces of what was copied, taken while nobody could write.
 
     Raises:
         BusyError: somebody holds a lock on it.
@@ -37,6 +42,7 @@ def copy_with_sidecars(target: Path, suffixes: tuple[str, ...], workshop: Path) 
         for suffix in (*suffixes, ""):
             copy = workshop / f"aside{suffix}"
             finish_copy(copy, facts, copy)
+        return traces(target)
 
 
 def link_or_copy(target: Path, aside: Path, workshop: Path, descriptor: int) -> None:

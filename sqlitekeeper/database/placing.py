@@ -4,6 +4,7 @@ At every moment one complete database is in place, the old or the new:
 
     old has content in sidecars (WAL, hot journal):
         copy of it all in the workshop, then SQLite settles old into one file
+        (where it is too damaged for that, the copies get their names now)
     then, while nobody else can lock or have it open:
         old gets its set-aside name (a link, or the copies get their names)
         rename(new, old): one atomic step
@@ -30,7 +31,7 @@ from sqlitekeeper.database.keeping import (
     link_or_copy,
 )
 from sqlitekeeper.database.set_aside import set_aside_path, with_sidecars
-from sqlitekeeper.database.settling import fingerprint, try_to_settle
+from sqlitekeeper.database.settling import refuse_remote_wal, trace, traces, try_to_settle
 from sqlitekeeper.errors import BusyError, KeeperError
 
 # What holds transactions that the main file lacks; -shm is only an index.
@@ -82,6 +83,7 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
 
     Raises:
         BusyError: somebody has the old database open; nothing was changed.
+        ReadOnlyError: it has a WAL on a file system that hosts share.
         KeeperError: the file system refused a step; the old one is in place.
     """
     sync(new)
@@ -104,19 +106,33 @@ def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
 
 def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Process, ...]:
     old = identity(target.stat())
-    copied, settled = content_suffixes(target), None
+    copied = content_suffixes(target)
+    before, settled = None, None
     try:
         if copied:
-            copy_with_sidecars(target, copied, workshop)
-            settled = try_to_settle(target)
+            refuse_remote_wal(target)
+            before = copy_with_sidecars(target, copied, workshop)
+            settled = try_to_settle(target, before)
+            left = traces(target)
+            if settled is None:
+                # At once: where SQLite has rolled a journal back before it gave up, the
+                # copies alone are what was there.
+                _name_copies(workshop, copied, aside)
         with exclusive_file(target) as descriptor:
             # Whoever opened it before the lock was taken is seen here; later ones must wait.
             refuse_if_open(target)
-            _refuse_if_written(target, descriptor, copied, settled)
-            if copied:
-                for suffix in (*copied, ""):
-                    (workshop / f"aside{suffix}").rename(sidecar(aside, suffix))
+            if identity(os.fstat(descriptor)) != old:
+                raise BusyError(f"{target}: somebody replaced it meanwhile", hint=HINT)
+            if copied and settled is None:
+                wrote = traces(target) != left
             else:
+                wrote = bool(content_suffixes(target))
+                wrote = wrote or (settled is not None and trace(target) != settled)
+            if wrote:
+                raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
+            if settled is not None:
+                _name_copies(workshop, copied, aside)
+            elif not copied:
                 link_or_copy(target, aside, workshop, descriptor)
             sync(target.parent)
             for suffix in SIDECARS:
@@ -126,16 +142,28 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
             if latecomers:
                 _cut_off(descriptor, aside, workshop)
     except BaseException:
-        # Asked of the disk: a signal can come between any two steps. The copy stays where
-        # it alone has the transactions of a database that could not be settled.
-        unsettled = copied and settled is None
-        if identity(target.stat()) == old and not (
-            unsettled and content_suffixes(target) != copied
-        ):
+        # Asked of the disk: a signal can come between any two steps. The copies stay where
+        # they alone are what a database was that could not be settled.
+        alone = copied and settled is None and traces(target) != before
+        if _is_still(target, old) and not alone:
             for path in with_sidecars(aside):
                 path.unlink(missing_ok=True)
         raise
     return latecomers
+
+
+def _name_copies(workshop: Path, copied: tuple[str, ...], aside: Path) -> None:
+    """Give the copies their set-aside names: the main file last, or it would lack transactions."""
+    for suffix in (*copied, ""):
+        (workshop / f"aside{suffix}").rename(sidecar(aside, suffix))
+    sync(aside.parent)
+
+
+def _is_still(target: Path, old: tuple[int, int]) -> bool:
+    try:
+        return identity(target.stat()) == old
+    except FileNotFoundError:
+        return False
 
 
 def content_suffixes(path: Path) -> tuple[str, ...]:
@@ -154,20 +182,6 @@ def content_suffixes(path: Path) -> tuple[str, ...]:
 def _is_zeroed(journal: Path) -> bool:
     with journal.open("rb") as stream:
         return stream.read(1) == b"\0"
-
-
-def _refuse_if_written(
-    target: Path, descriptor: int, copied: tuple[str, ...], settled: tuple[int, int] | None
-) -> None:
-    """Refuse when somebody has written since the old database was looked at."""
-    if copied and settled is None:
-        # Too damaged to be settled: its sidecars are still there, and in the copy.
-        wrote = content_suffixes(target) != copied
-    else:
-        wrote = bool(content_suffixes(target))
-        wrote = wrote or (settled is not None and fingerprint(os.fstat(descriptor)) != settled)
-    if wrote:
-        raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
 
 
 def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:

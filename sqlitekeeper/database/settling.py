@@ -3,37 +3,86 @@
 import os
 from pathlib import Path
 
-from sqlitekeeper.database.connection import open_database, sqlite_errors
+import apsw
+
+from sqlitekeeper.database.connection import harden, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT
-from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError
+from sqlitekeeper.database.files import network_filesystem, sidecar, size_of
+from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError, ReadOnlyError
+
+# What changes when somebody writes to a file; None where there is nothing in it.
+Trace = tuple[int, int, int] | None
 
 
-def try_to_settle(target: Path) -> tuple[int, int] | None:
-    """Settle a database that was copied; None where it is too damaged for SQLite to do so."""
+def trace(path: Path) -> Trace:
+    """The inode, size and time of a file; one of no bytes is as good as none."""
     try:
-        return settle(target)
-    except (CheckError, NotADatabaseError):
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return (facts.st_ino, facts.st_size, facts.st_mtime_ns) if facts.st_size else None
+
+
+def traces(path: Path) -> tuple[Trace, ...]:
+    """The trace of a database file, and of each sidecar that can have transactions."""
+    return tuple(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal"))
+
+
+def refuse_remote_wal(path: Path) -> None:
+    """Refuse a WAL that another host may be writing.
+
+    Raises:
+        ReadOnlyError: there is one, and the file system is one that hosts share.
+    """
+    if size_of(sidecar(path, "-wal")) and (remote := network_filesystem(path)):
+        raise ReadOnlyError(
+            f"{path}: WAL mode does not work across hosts, and this is {remote}",
+            hint="run keeper on the host that has the disk",
+        )
+
+
+def try_to_settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
+    """As `settle`, but None where the database is too damaged for SQLite to settle it.
+
+    Raises:
+        BusyError: somebody else has it open, or has written to it.
+    """
+    try:
+        return settle(path, before)
+    except (CheckError, NotADatabaseError, ReadOnlyError):
+        # Read-only is one whose header asks for a later version of SQLite.
         return None
 
 
-def settle(path: Path) -> tuple[int, int]:
+def settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
     """Let SQLite bring the WAL or the hot journal of a database into its one file.
 
-    Returns a fingerprint of the file, taken while nobody else could write.
+    `before` are its traces as they have to be. Returns the trace of the file, taken
+    while nobody else could write. A WAL that cannot be settled stays as it is, and so
+    does the file; a journal is rolled back before SQLite looks at what is in the file.
 
     Raises:
-        BusyError: somebody else has it open.
-        CheckError: it is damaged.
+        BusyError: somebody else has it open, or has written to it.
+        CheckError, NotADatabaseError, ReadOnlyError: it is damaged.
     """
-    with sqlite_errors(path), open_database(path, write=True, wait_seconds=0) as connection:
-        # The lock then stays until the connection is closed.
-        connection.pragma("locking_mode", "exclusive")
-        connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
-        if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
-            raise BusyError(f"{path}: another process has it open", hint=HINT)
-        return fingerprint(path.stat())
-
-
-def fingerprint(facts: os.stat_result) -> tuple[int, int]:
-    """What changes when somebody writes to a file: its size and time."""
-    return facts.st_size, facts.st_mtime_ns
+    if before is not None and traces(path) != before:
+        raise BusyError(f"{path}: somebody wrote to it meanwhile", hint=HINT)
+    with sqlite_errors(path):
+        # Not `open_database`, whose connection writes the WAL into whatever the file is now
+        # when it is closed, also after SQLite has found that it is no database.
+        connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            harden(connection)
+            # The lock then stays until the connection is closed, and no -shm is made.
+            connection.pragma("locking_mode", "exclusive")
+            connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
+            # Not the pragma, which reads the schema, and needs one that can be read.
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            settled = trace(path)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            return settled
+        except apsw.BusyError:
+            raise BusyError(f"{path}: another process has it open", hint=HINT) from None
+        finally:
+            connection.close()

@@ -9,8 +9,8 @@ from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.keeping import finish_copy
 from sqlitekeeper.database.placing import Placed, content_suffixes, place
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
-from sqlitekeeper.database.settling import settle
-from sqlitekeeper.errors import CheckError, KeeperError, NotADatabaseError
+from sqlitekeeper.database.settling import try_to_settle
+from sqlitekeeper.errors import KeeperError
 
 
 def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
@@ -29,21 +29,15 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     source = asides[0]
     copy = workshop / target.name
     parts = with_sidecars(source)
-    for part in parts:
-        finish_copy(
-            Path(shutil.copy2(part, workshop / "part")),
-            part.stat(),
-            sidecar(copy, part.name.removeprefix(source.name)),
-        )
+    _copy_parts(source, parts, copy, workshop)
     loose: tuple[str, ...] = ()
-    if full := content_suffixes(copy):
-        try:
-            settle(copy)
-        except (CheckError, NotADatabaseError):
-            # Damaged when it was set aside: it comes back as it was, in its parts.
-            loose = full
-            for suffix in full:
-                sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+    if (full := content_suffixes(copy)) and try_to_settle(copy) is None:
+        # Damaged when it was set aside: it comes back as it was, in its parts, and not as
+        # SQLite has left it when it gave up.
+        _copy_parts(source, parts, copy, workshop)
+        loose = full
+        for suffix in full:
+            sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
     placed = place(copy, target, moment, workshop)
     for suffix in loose:
@@ -56,3 +50,13 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
         part.unlink(missing_ok=True)
     sync(target.parent)
     return source, placed
+
+
+def _copy_parts(source: Path, parts: list[Path], copy: Path, workshop: Path) -> None:
+    """Copy a database that nobody has open, with its sidecars."""
+    for part in parts:
+        finish_copy(
+            Path(shutil.copy2(part, workshop / "part")),
+            part.stat(),
+            sidecar(copy, part.name.removeprefix(source.name)),
+        )

@@ -19,6 +19,7 @@ from tests.conftest import (
     count_rows,
     pragma,
 )
+from tests.database.test_placing import crash_with_wal
 
 
 @pytest.fixture
@@ -158,6 +159,27 @@ def test_undo_is_not_offered_where_there_is_nothing_to_undo(keeper: Keeper, ship
     (kept,) = shipped.parent.glob("app.sqlite3.before-*-wal")
     assert str(kept) in run.out
     assert "--undo" not in run.out
+
+
+def test_damaged_database_is_replaced_and_comes_back_as_it_was(
+    keeper: Keeper, shipped: Path
+) -> None:
+    """Its last commit is in the WAL, and whoever salvages it needs both."""
+    crash_with_wal(shipped, 1, "UPDATE t SET body = zeroblob(900) WHERE id = 1")
+    with shipped.open("r+b") as file:
+        file.write(b"X")
+    wal = sidecar(shipped, "-wal")
+    before = (shipped.read_bytes(), wal.read_bytes())
+
+    run = keeper("restore", shipped, "--from", "dest", "--replace", "--json")
+
+    assert run.status == 0
+    assert count_rows(shipped) == 50
+    kept = [Path(path) for path in run.json["set_aside"]]
+    assert [path.read_bytes() for path in kept[:2]] == list(before)
+
+    assert keeper("restore", shipped, "--undo").status == 0
+    assert (shipped.read_bytes(), wal.read_bytes()) == before
 
 
 def test_owner_and_mode_of_the_replaced_file_are_kept(keeper: Keeper, shipped: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.database.placing import place
 from sqlitekeeper.database.set_aside import remove_unfinished, set_asides
+from sqlitekeeper.database.settling import settle, traces
 from sqlitekeeper.database.undoing import undo
-from sqlitekeeper.errors import BusyError, KeeperError
+from sqlitekeeper.errors import BusyError, KeeperError, NotADatabaseError
 from tests.conftest import REPOSITORY, Beside, MakeDatabase, contents, count_rows, pragma
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -139,6 +140,94 @@ def test_old_database_too_damaged_to_open_is_kept_as_it_is(
 
     assert kept[0].read_bytes() == damaged
     assert count_rows(old) == 20
+
+
+DAMAGES = {
+    "magic": (0, b"X"),
+    "header": (16, b"\xff" * 84),
+    "write version": (18, b"\x07"),
+    "size in pages": (28, b"\xff" * 4),
+    "schema page": (100, b"\xff" * 3000),
+    "all of page 1": (0, b"\xff" * 4096),
+}
+
+
+@pytest.fixture(params=[(mode, damage) for mode in ("wal", "delete") for damage in DAMAGES])
+def damaged(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Path:
+    """A damaged database; its WAL or its hot journal has what the main file lacks."""
+    journal_mode, damage = request.param
+    path = make_database(rows=200, journal_mode=journal_mode)
+    if journal_mode == "wal":
+        # In place, so that the WAL does not hold page 1, which would mend the file.
+        crash_with_wal(path, 5, "UPDATE t SET body = zeroblob(900) WHERE id < 6")
+    else:
+        crash_with_journal(path)
+    offset, rubbish = DAMAGES[damage]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(rubbish)
+    return path
+
+
+def with_content(path: Path) -> dict[str, bytes]:
+    """A database and what has its transactions, byte for byte, by suffix."""
+    parts = {suffix: sidecar(path, suffix) for suffix in ("", "-wal", "-journal")}
+    return {suffix: part.read_bytes() for suffix, part in parts.items() if part.exists()}
+
+
+def test_damaged_database_is_set_aside_byte_for_byte(
+    damaged: Path, make_database: MakeDatabase, workshop: Path
+) -> None:
+    """Whoever salvages it needs its last commits, and nothing that SQLite did to it since."""
+    before = with_content(damaged)
+    assert len(before) == 2
+
+    kept = place(make_database("workshop/new", rows=20), damaged, NOW, workshop).set_aside
+
+    assert count_rows(damaged) == 20
+    assert with_content(kept[0]) == before
+
+
+def test_damaged_database_comes_back_byte_for_byte(
+    damaged: Path, make_database: MakeDatabase, workshop: Path
+) -> None:
+    """Where SQLite can join the two the undo does so; else they come back as they were."""
+    before = with_content(damaged)
+    place(make_database("workshop/new", rows=20), damaged, NOW, workshop)
+
+    undo(damaged, NOW, workshop)
+
+    after = with_content(damaged)
+    assert after == before or list(after) == [""]
+    assert len(set_asides(damaged)) == 1
+
+
+def test_attempt_to_settle_a_damaged_database_leaves_it_alone(make_database: MakeDatabase) -> None:
+    """A connection that closes would write its WAL into the file, whatever that is."""
+    path = make_database(rows=200)
+    crash_with_wal(path, 5, "UPDATE t SET body = zeroblob(900) WHERE id < 6")
+    with path.open("r+b") as file:
+        file.write(b"X")
+    before = with_content(path)
+
+    with pytest.raises(NotADatabaseError):
+        settle(path)
+
+    assert with_content(path) == before
+
+
+def test_commit_after_the_copy_was_made_is_not_settled(make_database: MakeDatabase) -> None:
+    """It would be in no copy, and gone with the file that is replaced."""
+    path = make_database(rows=10)
+    crash_with_wal(path, 1)
+    before = traces(path)
+    crash_with_wal(path, 1)
+    written = with_content(path)
+
+    with pytest.raises(BusyError, match="somebody wrote to it meanwhile"):
+        settle(path, before)
+
+    assert with_content(path) == written
 
 
 def test_sidecars_without_a_database_are_moved_away(
