@@ -20,7 +20,7 @@ from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.exclusive import refuse_if_open
 from sqlitekeeper.database.files import SIDECARS, free_bytes
-from sqlitekeeper.database.placing import Placed, dress, place
+from sqlitekeeper.database.placing import Placed, dress, exists_already, place
 from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.database.undoing import undo
 from sqlitekeeper.errors import CheckError, KeeperError
@@ -64,10 +64,7 @@ def refuse_target(target: Path, replace: bool) -> None:
     if target.is_dir():
         raise KeeperError(f"{target}: is a folder")
     if target.exists() and not replace:
-        raise KeeperError(
-            f"{target}: exists already, left as it is",
-            hint="--replace sets it aside first; --to PATH restores elsewhere",
-        )
+        raise exists_already(target)
     refuse_if_open(target)
 
 
@@ -78,17 +75,20 @@ def restore(
     clock: Callable[[], datetime],
     listen: Listener = ignore,
     *,
+    replace: bool = False,
     no_manifest: bool = False,
 ) -> RestoreResult:
     """Restore the same snapshot from the first destination whose copy proves sound.
 
+    Without `replace` only to where there is nothing, also once it is downloaded.
     With `no_manifest` one without a manifest that can be used is good enough,
     if its integrity is.
 
     Raises:
         CheckError: no copy is what its manifest says; all of them were looked at.
         BusyError: somebody has the database open.
-        KeeperError: there is no room, or a copy could not be fetched.
+        KeeperError: there is a file and `replace` is not set, there is no room, or a
+            copy could not be fetched.
     """
     _tell_of_litter(target, listen)
     with staging_folder(target.parent, setting=None) as workshop:
@@ -106,7 +106,7 @@ def restore(
             if wal:
                 _set_wal_mode(file)
             dress(file, target, mode)
-            placed = place(file, target, clock(), workshop)
+            placed = place(file, target, clock(), workshop, replace=replace)
             return RestoreResult(
                 snapshot.database,
                 target,

@@ -102,7 +102,13 @@ def command(
         try:
             with database_lock(config.state, target, wait_seconds=60):
                 return restore(
-                    candidates, target, rclone, clock, session.listen, no_manifest=no_manifest
+                    candidates,
+                    target,
+                    rclone,
+                    clock,
+                    session.listen,
+                    replace=replace,
+                    no_manifest=no_manifest,
                 )
         except CheckError as damage:
             hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint

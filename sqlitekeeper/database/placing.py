@@ -31,7 +31,13 @@ from sqlitekeeper.database.keeping import (
     link_or_copy,
 )
 from sqlitekeeper.database.set_aside import set_aside_path, with_sidecars
-from sqlitekeeper.database.settling import refuse_remote_wal, trace, traces, try_to_settle
+from sqlitekeeper.database.settling import (
+    Trace,
+    refuse_remote_wal,
+    trace,
+    traces,
+    try_to_settle,
+)
 from sqlitekeeper.errors import BusyError, KeeperError
 
 # What holds transactions that the main file lacks; -shm is only an index.
@@ -76,32 +82,61 @@ class Placed:
     latecomers: tuple[Process, ...] = ()
 
 
-def place(new: Path, target: Path, moment: datetime, workshop: Path) -> Placed:
+def place(
+    new: Path, target: Path, moment: datetime, workshop: Path, *, replace: bool = False
+) -> Placed:
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
-    `workshop` is a private folder on the same file system.
+    Without `replace` only where there is nothing at this moment, whatever was there
+    before. `workshop` is a private folder on the same file system.
 
     Raises:
-        BusyError: somebody has the old database open; nothing was changed.
+        BusyError: somebody has the old database open, or made one; nothing was changed.
         ReadOnlyError: it has a WAL on a file system that hosts share.
-        KeeperError: the file system refused a step; the old one is in place.
+        KeeperError: there is one and `replace` is not set, or the file system refused a
+            step; the old one is in place.
     """
     sync(new)
     aside = set_aside_path(target, moment)
     latecomers: tuple[Process, ...] = ()
+    stale = traces(target)
     refuse_if_open(target)
-    if os.path.lexists(target):
+    if not os.path.lexists(target):
+        try:
+            _put_alone(new, target, aside, stale)
+        except FileExistsError:
+            if not replace:
+                raise exists_already(target) from None
+            raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
+    elif replace:
         latecomers = _replace(new, target, aside, workshop)
     else:
-        for suffix in SIDECARS:
-            with contextlib.suppress(FileNotFoundError):
-                sidecar(target, suffix).rename(sidecar(aside, suffix))
-        try:
-            put(new, target)
-        except FileExistsError:
-            raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
+        raise exists_already(target)
     sync(target.parent)
     return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), latecomers)
+
+
+def exists_already(target: Path) -> KeeperError:
+    """What is said of a file that nobody has asked to replace."""
+    return KeeperError(
+        f"{target}: exists already, left as it is",
+        hint="--replace sets it aside first; --to PATH restores elsewhere",
+    )
+
+
+def _put_alone(new: Path, target: Path, aside: Path, stale: tuple[Trace, ...]) -> None:
+    """Put a database where there is none, after moving away what another has left beside it.
+
+    Raises:
+        FileExistsError: somebody has made one.
+    """
+    # An application that makes its database at this moment makes a WAL too, which it needs.
+    if traces(target) != stale:
+        raise FileExistsError
+    for suffix in SIDECARS:
+        with contextlib.suppress(FileNotFoundError):
+            sidecar(target, suffix).rename(sidecar(aside, suffix))
+    put(new, target)
 
 
 def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Process, ...]:

@@ -39,7 +39,7 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
         for suffix in full:
             sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
-    placed = place(copy, target, moment, workshop)
+    placed = place(copy, target, moment, workshop, replace=True)
     for suffix in loose:
         (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file before what has transactions: what is left without it is not taken for a

@@ -182,6 +182,31 @@ def test_damaged_database_is_replaced_and_comes_back_as_it_was(
     assert (shipped.read_bytes(), wal.read_bytes()) == before
 
 
+@pytest.mark.parametrize("flags", [(), ("--replace",)])
+def test_database_that_appears_during_the_download_needs_replace_too(
+    keeper: Keeper,
+    shipped: Path,
+    make_database: MakeDatabase,
+    wrap_rclone: WrapRclone,
+    flags: tuple[str, ...],
+) -> None:
+    """Its application was started meanwhile; what counts is what is there in the end."""
+    shipped.unlink()
+    born = make_database("born.sqlite3", rows=3).read_bytes()
+    wrap_rclone(copy=f'cp "{shipped.parent}/born.sqlite3" "{shipped}"; exec "$real" "$@"')
+
+    run = keeper("restore", shipped, "--from", "dest", *flags)
+
+    kept = [path.read_bytes() for path in shipped.parent.glob("app.sqlite3.before-*")]
+    if flags:
+        assert (run.status, kept) == (0, [born])
+        assert count_rows(shipped) == 50
+    else:
+        assert (run.status, kept) == (1, [])
+        assert "exists already, left as it is (--replace sets it aside first" in run.err
+        assert shipped.read_bytes() == born
+
+
 def test_owner_and_mode_of_the_replaced_file_are_kept(keeper: Keeper, shipped: Path) -> None:
     """root restores, and the application can still open its database."""
     if os.geteuid() != 0:

@@ -68,7 +68,7 @@ def test_new_database_takes_the_place_and_the_old_one_is_kept(
     old = make_database(rows=10)
     new = make_database("workshop/new", rows=20)
 
-    kept = place(new, old, NOW, workshop).set_aside
+    kept = place(new, old, NOW, workshop, replace=True).set_aside
 
     assert count_rows(old) == 20
     assert [path.name for path in kept] == [BEFORE]
@@ -83,7 +83,7 @@ def test_stale_wal_never_meets_the_new_database(
     crash_with_wal(old, 5)
     new = make_database("workshop/new", rows=20)
 
-    place(new, old, NOW, workshop)
+    place(new, old, NOW, workshop, replace=True)
 
     assert not old.with_name("app.sqlite3-wal").exists()
     assert count_rows(old) == 20
@@ -99,7 +99,7 @@ def test_wal_of_the_old_database_is_kept_with_it(
     main_before = old.read_bytes()
     wal_before = old.with_name("app.sqlite3-wal").read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-wal"]
     assert kept[0].read_bytes() == main_before
@@ -114,7 +114,7 @@ def test_hot_journal_is_kept_with_the_old_database(
     old = make_database(rows=200, journal_mode="delete")
     crash_with_journal(old)
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-journal"]
     assert not old.with_name("app.sqlite3-journal").exists()
@@ -136,7 +136,7 @@ def test_old_database_too_damaged_to_open_is_kept_as_it_is(
         file.write(b"\xff" * 3000)
     damaged = old.read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop).set_aside
+    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
 
     assert kept[0].read_bytes() == damaged
     assert count_rows(old) == 20
@@ -182,7 +182,9 @@ def test_damaged_database_is_set_aside_byte_for_byte(
     before = with_content(damaged)
     assert len(before) == 2
 
-    kept = place(make_database("workshop/new", rows=20), damaged, NOW, workshop).set_aside
+    kept = place(
+        make_database("workshop/new", rows=20), damaged, NOW, workshop, replace=True
+    ).set_aside
 
     assert count_rows(damaged) == 20
     assert with_content(kept[0]) == before
@@ -193,7 +195,7 @@ def test_damaged_database_comes_back_byte_for_byte(
 ) -> None:
     """Where SQLite can join the two the undo does so; else they come back as they were."""
     before = with_content(damaged)
-    place(make_database("workshop/new", rows=20), damaged, NOW, workshop)
+    place(make_database("workshop/new", rows=20), damaged, NOW, workshop, replace=True)
 
     undo(damaged, NOW, workshop)
 
@@ -237,7 +239,9 @@ def test_sidecars_without_a_database_are_moved_away(
     target = tmp_path / "app.sqlite3"
     target.with_name("app.sqlite3-wal").write_bytes(b"forgotten")
 
-    kept = place(make_database("workshop/new", rows=20), target, NOW, workshop).set_aside
+    kept = place(
+        make_database("workshop/new", rows=20), target, NOW, workshop, replace=True
+    ).set_aside
 
     assert [path.name for path in kept] == [f"{BEFORE}-wal"]
     assert count_rows(target) == 20
@@ -252,7 +256,7 @@ def test_database_that_is_open_is_not_replaced(
     companion = beside("idle", old)
 
     with pytest.raises(BusyError, match=f"pid {companion.pid}"):
-        place(make_database("workshop/new", rows=20), old, NOW, workshop)
+        place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
 
     companion.end()
     assert count_rows(old) == 10
@@ -277,10 +281,25 @@ def test_deleted_database_that_is_still_open_is_not_replaced(
     new = make_database("workshop/new", rows=20)
 
     with pytest.raises(BusyError, match=f"was deleted, and is still open in pid {companion.pid} "):
-        place(new, old, NOW, workshop)
+        place(new, old, NOW, workshop, replace=True)
 
     assert contents(old.parent) == before | {"workshop/new": new.read_bytes()}
     companion.end()
+
+
+def test_database_is_not_replaced_unless_that_was_asked_for(
+    make_database: MakeDatabase, workshop: Path
+) -> None:
+    """Whoever asked before may have had no answer yet that counts now."""
+    old = make_database(rows=10)
+    crash_with_wal(old, 5)
+    before = with_content(old)
+
+    with pytest.raises(KeeperError, match="exists already, left as it is"):
+        place(make_database("workshop/new", rows=20), old, NOW, workshop)
+
+    assert with_content(old) == before
+    assert set_asides(old) == []
 
 
 def test_set_aside_database_does_not_come_back_under_an_application(
@@ -288,7 +307,7 @@ def test_set_aside_database_does_not_come_back_under_an_application(
 ) -> None:
     """An undo is no safer than a restore where somebody works on a deleted file."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
     companion = beside("idle", old)
     old.unlink()
 
@@ -305,7 +324,7 @@ def test_undo_brings_back_the_transactions_of_the_wal(
     """Exactly what was there before, WAL included."""
     old = make_database(rows=10)
     crash_with_wal(old, 5)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
 
     undo(old, NOW, workshop)
 
@@ -317,7 +336,7 @@ def test_undo_brings_back_the_transactions_of_the_wal(
 def test_undo_can_be_undone(make_database: MakeDatabase, workshop: Path) -> None:
     """Back and forth between the two, as often as wanted."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
 
     rows = []
     for _ in range(3):
@@ -353,7 +372,7 @@ def test_undo_killed_at_any_system_call_leaves_no_sidecar_without_its_database(
         home = tmp_path / f"case{limit}"
         old = make_database(f"case{limit}/app.sqlite3", rows=10)
         (workshop := home / "workshop").mkdir()
-        place(make_database(f"case{limit}/workshop/new", rows=20), old, NOW, workshop)
+        place(make_database(f"case{limit}/workshop/new", rows=20), old, NOW, workshop, replace=True)
         (aside,) = set_asides(old)
         aside.with_name(f"{aside.name}-wal").touch()
         aside.with_name(f"{aside.name}-shm").write_bytes(bytes(32768))
@@ -403,7 +422,7 @@ def test_killed_at_any_system_call_one_complete_database_is_in_place(
         "            os.kill(os.getpid(), 9)\n"
         "        left -= 1\n"
         "sys.addaudithook(hook)\n"
-        "placing.place(new, target, datetime.now(UTC), workshop)\n"
+        "placing.place(new, target, datetime.now(UTC), workshop, replace=True)\n"
     )
     outcomes = set()
     for limit in range(40):
@@ -457,7 +476,7 @@ def hook(event, arguments):
         while apps[0].pid not in [process.pid for process in holders.openers([target])]:
             assert apps[0].poll() is None
 sys.addaudithook(hook)
-placed = placing.place(new, target, datetime.now(UTC), workshop)
+placed = placing.place(new, target, datetime.now(UTC), workshop, replace=True)
 apps[0].wait()
 print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid])
 """
@@ -505,7 +524,7 @@ def test_wal_of_a_damaged_database_survives_a_failed_restore(
 
     monkeypatch.setattr(Path, "rename", refuse_the_last_step)
     with pytest.raises(PermissionError):
-        place(new, old, NOW, workshop)
+        place(new, old, NOW, workshop, replace=True)
 
     # Beside it or set aside: only not gone.
     assert wal in [path.read_bytes() for path in old.parent.glob("app.sqlite3*-wal")]
@@ -517,7 +536,7 @@ def test_damaged_database_comes_back_as_it_was(make_database: MakeDatabase, work
     crash_with_wal(old, 5)
     os.truncate(old, 8192)
     main, wal = old.read_bytes(), old.with_name("app.sqlite3-wal").read_bytes()
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
 
     undo(old, NOW, workshop)
 
@@ -530,7 +549,7 @@ def test_journal_that_persists_is_no_obstacle(make_database: MakeDatabase, works
     old = make_database(rows=10, journal_mode="persist")
     assert old.with_name("app.sqlite3-journal").stat().st_size > 0
 
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
 
     assert count_rows(old) == 20
 
@@ -540,8 +559,10 @@ def test_clock_that_was_set_back_does_not_confuse_undo(
 ) -> None:
     """The last one that was set aside is the newest by name."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop)
-    place(make_database("workshop/new2", rows=30), old, NOW.replace(year=2020), workshop)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(
+        make_database("workshop/new2", rows=30), old, NOW.replace(year=2020), workshop, replace=True
+    )
 
     undo(old, NOW, workshop)
 
