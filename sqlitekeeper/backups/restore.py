@@ -91,12 +91,16 @@ def restore(
             copy could not be fetched.
     """
     _tell_of_litter(target, listen)
-    with staging_folder(target.parent, setting=None) as workshop:
+    with staging_folder(target.parent, setting=None) as folder:
+        # What is downloaded has a database's name, and that may be any.
+        downloads, workshop = folder / "downloads", folder / "workshop"
+        downloads.mkdir()
+        workshop.mkdir()
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
                 file, sha256, wal, mode = _fetch(
-                    destination, snapshot, target, rclone, workshop, listen, no_manifest
+                    destination, snapshot, target, rclone, downloads, listen, no_manifest
                 )
             except KeeperError as error:
                 errors.append(error)
@@ -167,12 +171,12 @@ def _fetch(
     snapshot: Snapshot,
     target: Path,
     rclone: Rclone,
-    workshop: Path,
+    folder: Path,
     listen: Listener,
     no_manifest: bool,
 ) -> tuple[Path, str, bool, int]:
     """Download a snapshot and prove it: its file, sha256, and its source's WAL mode and mode."""
-    need, free = snapshot.bytes + SPARE_BYTES, free_bytes(workshop)
+    need, free = snapshot.bytes + SPARE_BYTES, free_bytes(folder)
     if need > free:
         raise KeeperError(
             f"{target}: the snapshot needs {wording.size(need)} in {target.parent},"
@@ -188,7 +192,9 @@ def _fetch(
     if manifest and (found := contradiction(snapshot, manifest)):
         raise CheckError(f"{snapshot.object}: {found.problem}")
     try:
-        file = fetch_snapshot(rclone, destination.to, snapshot, workshop, listen)
+        file = fetch_snapshot(
+            rclone, destination.to, snapshot, folder, listen, beside=target.parent
+        )
     except RcloneError as error:
         if is_damage(error):
             raise CheckError(error.message) from None
@@ -223,9 +229,18 @@ def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot)
 
 
 def fetch_snapshot(
-    rclone: Rclone, to: str, snapshot: Snapshot, folder: Path, listen: Listener = ignore
+    rclone: Rclone,
+    to: str,
+    snapshot: Snapshot,
+    folder: Path,
+    listen: Listener = ignore,
+    *,
+    beside: Path | None = None,
 ) -> Path:
     """Download a snapshot into a private folder.
+
+    `beside` is the folder that a person knows, which has the room or has not; otherwise
+    the one that `folder` is in.
 
     Raises:
         RcloneError: it did not come.
@@ -244,7 +259,7 @@ def fetch_snapshot(
         free = free_bytes(folder)
         if "space" in report.error.message and free < total:
             raise KeeperError(
-                f"the snapshot needs {wording.size(total)} in {folder.parent},"
+                f"the snapshot needs {wording.size(total)} in {beside or folder.parent},"
                 f" which has {wording.size(free)} left"
             )
         raise report.error

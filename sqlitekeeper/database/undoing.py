@@ -27,7 +27,8 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     if not asides:
         raise KeeperError(f"{target}: nothing was set aside here, so there is nothing to undo")
     source = asides[0]
-    copy = workshop / target.name
+    # Not the database's name, which may be any, also that of another file in the workshop.
+    copy = workshop / "back"
     parts = with_sidecars(source)
     _copy_parts(source, parts, copy, workshop)
     loose: tuple[str, ...] = ()

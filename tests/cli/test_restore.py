@@ -207,6 +207,24 @@ def test_database_that_appears_during_the_download_needs_replace_too(
         assert shipped.read_bytes() == born
 
 
+@pytest.mark.parametrize("name", ["aside", "part", "back", "downloads", "workshop"])
+def test_any_name_of_a_database_will_do(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path, name: str
+) -> None:
+    """Those that keeper uses itself in its own folder included."""
+    path = make_database(name, rows=50)
+    assert keeper("backup", f"./{name}", "--to", "dest").status == 0
+    crash_with_wal(path, 5)
+
+    replaced = keeper("restore", f"./{name}", "--from", "dest", "--replace")
+    assert replaced.status == 0, replaced.err
+    assert count_rows(path) == 50
+
+    undone = keeper("restore", f"./{name}", "--undo")
+    assert undone.status == 0, undone.err
+    assert count_rows(path) == 55
+
+
 def test_owner_and_mode_of_the_replaced_file_are_kept(keeper: Keeper, shipped: Path) -> None:
     """root restores, and the application can still open its database."""
     if os.geteuid() != 0:

@@ -333,6 +333,22 @@ def test_undo_brings_back_the_transactions_of_the_wal(
     assert pragma(old, "journal_mode") == "wal"
 
 
+@pytest.mark.parametrize("name", ["aside", "aside-wal", "part", "loose-wal", "back", ".keeper"])
+def test_name_of_a_database_is_none_of_the_workshop(
+    make_database: MakeDatabase, workshop: Path, name: str
+) -> None:
+    """keeper's own files have names too, which anybody may like."""
+    old = make_database(name, rows=10)
+    crash_with_wal(old, 5)
+    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+
+    undo(old, NOW, workshop)
+
+    assert count_rows(old) == 15
+    (kept,) = set_asides(old)
+    assert count_rows(kept) == 20
+
+
 def test_undo_can_be_undone(make_database: MakeDatabase, workshop: Path) -> None:
     """Back and forth between the two, as often as wanted."""
     old = make_database(rows=10)
