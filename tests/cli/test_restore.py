@@ -19,7 +19,7 @@ from tests.conftest import (
     count_rows,
     pragma,
 )
-from tests.database.test_placing import crash_with_wal
+from tests.database.test_placing import IN_PLACE, crash_with_wal
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_damaged_database_is_replaced_and_comes_back_as_it_was(
     keeper: Keeper, shipped: Path
 ) -> None:
     """Its last commit is in the WAL, and whoever salvages it needs both."""
-    crash_with_wal(shipped, 1, "UPDATE t SET body = zeroblob(900) WHERE id = 1")
+    crash_with_wal(shipped, 1, IN_PLACE)
     with shipped.open("r+b") as file:
         file.write(b"X")
     wal = sidecar(shipped, "-wal")

@@ -31,6 +31,8 @@ def workshop(tmp_path: Path) -> Path:
 
 
 INSERT = "INSERT INTO t (body) VALUES (randomblob(900))"
+# The WAL then does not hold page 1, which would mend one that is damaged in the main file.
+IN_PLACE = "UPDATE t SET body = zeroblob(900) WHERE id < 6"
 
 
 def crash_with_wal(path: Path, commits: int, sql: str = INSERT) -> None:
@@ -158,8 +160,7 @@ def damaged(request: pytest.FixtureRequest, make_database: MakeDatabase) -> Path
     journal_mode, damage = request.param
     path = make_database(rows=200, journal_mode=journal_mode)
     if journal_mode == "wal":
-        # In place, so that the WAL does not hold page 1, which would mend the file.
-        crash_with_wal(path, 5, "UPDATE t SET body = zeroblob(900) WHERE id < 6")
+        crash_with_wal(path, 5, IN_PLACE)
     else:
         crash_with_journal(path)
     offset, rubbish = DAMAGES[damage]
@@ -207,7 +208,7 @@ def test_damaged_database_comes_back_byte_for_byte(
 def test_attempt_to_settle_a_damaged_database_leaves_it_alone(make_database: MakeDatabase) -> None:
     """A connection that closes would write its WAL into the file, whatever that is."""
     path = make_database(rows=200)
-    crash_with_wal(path, 5, "UPDATE t SET body = zeroblob(900) WHERE id < 6")
+    crash_with_wal(path, 5, IN_PLACE)
     with path.open("r+b") as file:
         file.write(b"X")
     before = with_content(path)
@@ -419,51 +420,72 @@ def test_undo_without_a_restore_says_so(make_database: MakeDatabase, workshop: P
     assert count_rows(path) == 10
 
 
+KILL_PLACE = """
+import os, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from sqlitekeeper.database.placing import place
+new, target, workshop, left = *map(Path, sys.argv[1:4]), int(sys.argv[4])
+def hook(event, arguments):
+    global left
+    if event in {'os.rename', 'os.remove', 'os.link', 'os.chmod', 'os.chown'}:
+        if left == 0:
+            os.kill(os.getpid(), 9)
+        left -= 1
+sys.addaudithook(hook)
+place(new, target, datetime.now(UTC), workshop, replace=True)
+"""
+
+
+def place_until(limit: int, new: Path, target: Path) -> bool:
+    """Put a file in place, killed before the call with this number; whether it came to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILL_PLACE, new, target, new.parent, str(limit)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL)
+    return done.returncode == 0
+
+
 def test_killed_at_any_system_call_one_complete_database_is_in_place(
-    tmp_path: Path, make_database: MakeDatabase
+    make_database: MakeDatabase,
 ) -> None:
     """SIGKILL before each call that changes a name: old with its WAL, or new, never a mixture."""
-    program = (
-        "import os, sys\n"
-        "from datetime import UTC, datetime\n"
-        "from pathlib import Path\n"
-        "from sqlitekeeper.database import placing\n"
-        "new, target, workshop, limit = *map(Path, sys.argv[1:4]), int(sys.argv[4])\n"
-        "events = {'os.rename', 'os.remove', 'os.link', 'os.chmod', 'os.chown'}\n"
-        "left = limit\n"
-        "def hook(event, arguments):\n"
-        "    global left\n"
-        "    if event in events:\n"
-        "        if left == 0:\n"
-        "            os.kill(os.getpid(), 9)\n"
-        "        left -= 1\n"
-        "sys.addaudithook(hook)\n"
-        "placing.place(new, target, datetime.now(UTC), workshop, replace=True)\n"
-    )
     outcomes = set()
     for limit in range(40):
-        home = f"case{limit}"
-        old = make_database(f"{home}/app.sqlite3", rows=10)
+        old = make_database(f"case{limit}/app.sqlite3", rows=10)
         crash_with_wal(old, 5)
-        workshop = tmp_path / home / "workshop"
-        new = make_database(f"{home}/workshop/new", rows=20)
-        arguments = [str(new), str(old), str(workshop), str(limit)]
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-            check=False,
-        )
+        ended = place_until(limit, make_database(f"case{limit}/workshop/new", rows=20), old)
         outcomes.add(count_rows(old))
         assert pragma(old, "integrity_check") == "ok"
         assert outcomes <= {15, 20}
         for kept in set_asides(old):
             assert count_rows(kept) == 15
-        if done.returncode == 0:
+        if ended:
             break
-        assert done.returncode == -signal.SIGKILL
     else:
         pytest.fail("place never came to its end")
     assert outcomes == {15, 20}
+
+
+def test_killed_at_any_system_call_nothing_of_a_damaged_database_is_lost(
+    make_database: MakeDatabase,
+) -> None:
+    """In place or set aside, the file and its WAL are somewhere together, byte for byte."""
+    for limit in range(40):
+        old = make_database(f"case{limit}/app.sqlite3", rows=200)
+        crash_with_wal(old, 5, IN_PLACE)
+        with old.open("r+b") as file:
+            file.write(b"X")
+        before = with_content(old)
+        ended = place_until(limit, make_database(f"case{limit}/workshop/new", rows=20), old)
+        assert before in [with_content(path) for path in (old, *set_asides(old))]
+        if ended:
+            break
+    else:
+        pytest.fail("place never came to its end")
+    assert count_rows(old) == 20
 
 
 LATECOMER = """
