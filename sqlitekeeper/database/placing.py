@@ -96,22 +96,22 @@ def place(
         KeeperError: there is one and `replace` is not set, or the file system refused a
             step; the old one is in place.
     """
+    if os.path.lexists(target) and not replace:
+        raise exists_already(target)
     sync(new)
     aside = set_aside_path(target, moment)
     latecomers: tuple[Process, ...] = ()
     stale = traces(target)
     refuse_if_open(target)
-    if not os.path.lexists(target):
+    if replace and os.path.lexists(target):
+        latecomers = _replace(new, target, aside, workshop)
+    else:
         try:
             _put_alone(new, target, aside, stale)
         except FileExistsError:
             if not replace:
                 raise exists_already(target) from None
             raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
-    elif replace:
-        latecomers = _replace(new, target, aside, workshop)
-    else:
-        raise exists_already(target)
     sync(target.parent)
     return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), latecomers)
 
