@@ -16,7 +16,7 @@ from sqlitekeeper.backups.naming import LATEST, parse_object
 from sqlitekeeper.backups.papers import try_papers
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
 from sqlitekeeper.backups.status import Evidence, Limits, StatusEntry, judge, papers_of, read_latest
-from sqlitekeeper.backups.untrusted import Manifest
+from sqlitekeeper.backups.untrusted import Manifest, ManifestError
 from sqlitekeeper.errors import CheckError
 
 
@@ -61,6 +61,9 @@ def fleet_status(destination: Destination, rclone: Rclone, limits: Limits) -> li
         }
         at = f"{to.rstrip('/')}/{spot.prefix}" if spot.prefix else to
         latest = read_latest(spot.shelf, spot.shelf.latest, here, at, error)
+        if not spot.shelf.snapshots and isinstance(latest, ManifestError) and here:
+            # Others call their files latest.json, too: what `keeper files` has shipped, say.
+            continue
         drills = last_drills(spot.shelf.snapshots, here, {}, limits.now)
         subject = Subject(spot.shelf.database)
         entry = judge(subject, at, spot.shelf, Evidence(latest, drills), limits)

@@ -215,6 +215,17 @@ def test_fleet_without_what_was_asked_for_is_12(
     assert keeper("status", *arguments).status == 12
 
 
+def test_latest_json_of_somebody_else_is_no_database(keeper: Keeper, to: Path) -> None:
+    """As among files of an application that are shipped below the same place."""
+    (to / "files/releases").mkdir(parents=True)
+    (to / "files/releases/latest.json").write_text('{"version": "1.2.3"}')
+
+    run = keeper("status", "--fleet", to, "--json")
+
+    assert run.status == 0
+    assert [entry["name"] for entry in run.json["databases"]] == ["a", "b"]
+
+
 def test_nothing_there_at_all_is_12(keeper: Keeper, tmp_path: Path) -> None:
     """No configuration, no snapshot."""
     run = keeper("status", "--from", tmp_path / "nowhere", "--json")
