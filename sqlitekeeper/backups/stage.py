@@ -21,6 +21,7 @@ from sqlitekeeper.backups.marks import is_ahead
 from sqlitekeeper.backups.naming import parse_object, snapshot_object
 from sqlitekeeper.backups.results import Seconds
 from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Upload
+from sqlitekeeper.backups.untrusted import refuse_large
 from sqlitekeeper.database.fingerprint import fingerprint
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.database.snapshot import Source, take_snapshot
@@ -161,6 +162,7 @@ class Stage:
 
         Raises:
             CheckError: the snapshot is not sound.
+            KeeperError: its manifest would be too large to be read again.
         """
         began = time.monotonic()
         fresh: dict[str, Any] | None = None
@@ -181,6 +183,7 @@ class Stage:
                 checked,
                 self.versions,
             )
+            refuse_large(fresh)
             self._tell(taken, checked, listen)
         seconds = Seconds(round(taken.seconds, 3), round(time.monotonic() - began, 3))
         parcels = {}

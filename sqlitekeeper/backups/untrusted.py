@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlitekeeper.backups.manifest import FORMAT
+from sqlitekeeper.backups.manifest import FORMAT, encode
 from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.errors import KeeperError
 
@@ -64,6 +64,21 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
         return _typed(raw)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
+
+
+def refuse_large(manifest: dict[str, Any]) -> None:
+    """Refuse a manifest that could not be read again; an alarm may name its tables once more.
+
+    Raises:
+        KeeperError: it would be larger than half of what is read.
+    """
+    size, most = len(encode(manifest)), MAX_MANIFEST_BYTES // 2
+    if size > most:
+        raise KeeperError(
+            f"{manifest['database']}: the names of its {len(manifest['tables']):,} tables are too"
+            f" long: a manifest may have {most:,} bytes, and this one would have {size:,}",
+            hint="back it up by other means; please report what needs so many tables",
+        )
 
 
 def _typed(raw: dict[str, Any]) -> Manifest:

@@ -550,6 +550,23 @@ def test_database_out_of_reach_does_not_stop_the_others(
     assert (run.status, outcomes(run)) == (3, ["failed", "shipped"])
 
 
+def test_snapshot_whose_manifest_nobody_could_read_is_not_shipped(
+    keeper: Keeper, app: Path, to: Path
+) -> None:
+    """Of a database with thousands of tables with very long names."""
+    connection = apsw.Connection(str(app))
+    with connection:
+        for number in range(1800):
+            connection.execute(f"CREATE TABLE {chr(0x6F22) * 200}{number} (a)").fetchall()
+    connection.close()
+
+    run = keeper("backup", "--json")
+
+    assert (run.status, run.entry["outcome"]) == (1, "failed")
+    assert "a manifest may have 2,097,152 bytes" in run.entry["reason"]
+    assert not [file for file in to.rglob("*") if file.is_file()]
+
+
 def test_name_that_is_too_long_does_not_stop_the_others(
     keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path, tmp_path: Path
 ) -> None:
