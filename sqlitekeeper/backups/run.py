@@ -174,6 +174,7 @@ class _Run:
     confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
     results: dict[Path, BackupResult] = field(default_factory=dict)
+    waited_seconds: float = 0.0
 
     def present(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs without those whose database is not there, and need not be."""
@@ -203,11 +204,20 @@ class _Run:
         return free_bytes(self.stage.folder) >= size + 2 * SPARE_BYTES
 
     def lock(self, job: Job, *, wait: bool) -> ExitStack:
-        """Lock a database against other keeper runs."""
-        seconds = self.options.lock_wait_seconds if wait else 0.0
-        with ExitStack() as lock:
-            lock.enter_context(database_lock(self.options.state, job.path, wait_seconds=seconds))
-            return lock.pop_all()
+        """Lock a database against other keeper runs.
+
+        All waiting of the run together is bounded: one that hangs with a hundred locks
+        must not keep this one for a hundred times as long.
+        """
+        seconds = max(0.0, self.options.lock_wait_seconds - self.waited_seconds) if wait else 0.0
+        began = time.monotonic()
+        try:
+            with ExitStack() as lock:
+                state = self.options.state
+                lock.enter_context(database_lock(state, job.path, wait_seconds=seconds))
+                return lock.pop_all()
+        finally:
+            self.waited_seconds += time.monotonic() - began
 
     def prepare(self, jobs: list[Job]) -> None:
         """Learn what other runs had shipped before they gave the locks up."""

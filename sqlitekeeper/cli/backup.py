@@ -61,7 +61,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Wait this long for another keeper run.",
+    help="Wait this long for other keeper runs, in all.",
 )
 @jobs_option
 @prometheus_option

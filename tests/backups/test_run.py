@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -722,6 +723,25 @@ def test_locked_database_does_not_stop_the_others(
         run = keeper("backup", "--lock-wait", "0", "--json")
 
     assert (run.status, outcomes(run)) == (3, ["failed", "shipped"])
+
+
+def test_locked_databases_are_waited_for_together(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    to: Path,
+    tmp_path: Path,
+) -> None:
+    """A run that hangs with ten locks does not keep the others back ten times as long."""
+    paths = [make_database(f"{name}.sqlite3", rows=5) for name in "abcdefghijk"]
+    backup_config(*paths, to=to)
+    with ExitStack() as locks:
+        for path in paths[:-1]:
+            locks.enter_context(database_lock(tmp_path / "state", path))
+        run = keeper("backup", "--lock-wait", "2", "--json")
+
+    assert outcomes(run) == ["failed"] * 10 + ["shipped"]
+    assert 2 < run.json["seconds"] < 10
 
 
 def test_no_lock_is_held_while_waiting_for_another(
