@@ -1,5 +1,6 @@
 """Bringing a snapshot back: download, prove, dress, and only then put it in place."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,7 +60,7 @@ def refuse_target(target: Path, replace: bool) -> None:
     if not target.parent.is_dir():
         raise KeeperError(
             f"{target}: the folder {target.parent} does not exist",
-            hint=f"create it first: mkdir -p {target.parent}",
+            hint=f"create it first: mkdir -p {shlex.quote(str(target.parent))}",
         )
     if target.is_dir():
         raise KeeperError(f"{target}: is a folder")

@@ -1,6 +1,7 @@
 """Giving an existing database another auto-vacuum mode, by one full VACUUM where needed."""
 
 import os
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +109,9 @@ def plan_conversion(
                 hint=f"let the application run: PRAGMA auto_vacuum = {wanted}; VACUUM",
             )
     if found.pages == 0:
-        raise KeeperError(f"{path}: is empty", hint=f"keeper init {path} makes a new database")
+        raise KeeperError(
+            f"{path}: is empty", hint=f"keeper init {shlex.quote(str(path))} makes a new database"
+        )
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted
     if needs_vacuum:
         _require_room(path, found.pages * found.page_size)

@@ -1,6 +1,7 @@
 """New database files, with auto-vacuum set before anything else is written."""
 
 import os
+import shlex
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def create_database(
     if not path.parent.is_dir():
         raise KeeperError(
             f"{path}: the folder {path.parent} does not exist",
-            hint=f"create it first: mkdir -p {path.parent}",
+            hint=f"create it first: mkdir -p {shlex.quote(str(path.parent))}",
         )
     for litter in remove_litter(path.parent, PREFIX):
         listen(Note("", f"removed {litter}, left by a run that was killed"))
@@ -196,7 +197,8 @@ def _difference(
     """What an existing database has that was not asked for, and how to change it."""
     said = []
     if found.auto_vacuum != auto_vacuum:
-        said.append(f"auto_vacuum is {found.auto_vacuum}; to change it: keeper convert {path}")
+        command = f"keeper convert {shlex.quote(str(path))}"
+        said.append(f"auto_vacuum is {found.auto_vacuum}; to change it: {command}")
     if found.journal_mode != journal_mode:
         said.append(f"journal_mode is {found.journal_mode}, left to the application")
     return "; ".join(said) or None

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def refuse_other_users_file(path: Path) -> None:
         owner = user_name(facts.st_uid)
         raise KeeperError(
             f"{path}: belongs to {owner}, and this user may not write it",
-            hint=f"run it as that user: sudo -u {owner} keeper ...",
+            hint=f"run it as that user: sudo -u {shlex.quote(owner)} keeper ...",
         )
 
 

@@ -23,7 +23,7 @@ def refuse_foreign_sidecars(path: Path, owner: int) -> None:
     raise KeeperError(
         f"{path}: belongs to {name}; keeper would create -wal and -shm files that {name} "
         "cannot open",
-        hint=f"run it as that user: sudo -u {name} keeper ...",
+        hint=f"run it as that user: sudo -u {shlex.quote(name)} keeper ...",
     )
 
 

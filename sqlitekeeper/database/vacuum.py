@@ -1,5 +1,6 @@
 """The hourly work on one database: free pages in short transactions, then checkpoint."""
 
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,8 @@ def _dry_run(name: str, path: Path, found: Measurement, target: int) -> VacuumRe
 def _convert_advice(found: Measurement, path: Path) -> str | None:
     if found.auto_vacuum != "none":
         return None
-    return f"auto_vacuum is none, so no page can be freed; to change that: keeper convert {path}"
+    quoted = shlex.quote(str(path))
+    return f"auto_vacuum is none, so no page can be freed; to change that: keeper convert {quoted}"
 
 
 def _run(

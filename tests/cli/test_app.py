@@ -234,3 +234,31 @@ def test_columns_bound_what_a_terminal_gets(
     assert max(map(len, table)) <= columns
     # What is marked as an example is never wrapped.
     assert max(len(line) for line in help_lines if "  keeper " not in line) <= columns
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (("vacuum", "my app.db"), "keeper convert '{}/my app.db'"),
+        (("init", "my app.db", "--exist-ok"), "keeper convert '{}/my app.db'"),
+        (("init", "no such/a.db"), "mkdir -p '{}/no such'"),
+        (("convert", "an empty.db", "--yes"), "keeper init '{}/an empty.db'"),
+        (("restore", "app", "--from", "to", "--to", "no such/a.db"), "mkdir -p '{}/no such'"),
+    ],
+)
+def test_command_of_a_hint_can_be_pasted(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    command: str,
+) -> None:
+    """Also where names have blanks."""
+    make_database("my app.db", auto_vacuum="none")
+    (tmp_path / "an empty.db").touch()
+    keeper("backup", make_database("app.sqlite3", rows=1), "--to", "to")
+
+    words = [str(tmp_path / word) if word.endswith(".db") else word for word in arguments]
+    run = keeper(*words)
+
+    assert command.format(tmp_path) in run.out + run.err
