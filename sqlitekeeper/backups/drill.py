@@ -147,7 +147,7 @@ class _AtDestination:
         if self.options.asked_by_person:
             for subject, result in zip(subjects, results, strict=True):
                 if result.outcome == "proven":
-                    self._lift_hold(subject)
+                    self._lift_hold(subject, result)
         return results
 
     def _choose(
@@ -305,11 +305,15 @@ class _AtDestination:
         except (KeeperError, OSError) as error:
             self._warn("", f"the drill is not remembered: {error}")
 
-    def _lift_hold(self, subject: Subject) -> None:
-        """Let a database be pruned again, if it is on hold."""
+    def _lift_hold(self, subject: Subject, result: DrillResult) -> None:
+        """Let a database be pruned again, if it is on hold, and its newest snapshot was proven."""
         paper = self.listing.get(latest_object(subject.name))
         seen = read_manifest(paper, self.papers, self.to) if paper else None
         if paper is None or not isinstance(seen, Manifest) or not hold_of(seen.raw):
+            return
+        if result.object != seen.object:
+            # An older one may be from before the loss, and says nothing of what is left.
+            self.listen(Note(subject.name, "the hold on pruning stays: not the newest snapshot"))
             return
         state, path = self.options.state, subject.path
         lock = database_lock(state, path, wait_seconds=LOCK_WAIT_SECONDS) if path else nullcontext()

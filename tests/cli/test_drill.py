@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.backups.naming import parse_object
 from tests.backups.shelves import (
     REFUSES_WRITES,
     copied,
@@ -17,6 +19,7 @@ from tests.backups.shelves import (
     ship_once,
 )
 from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
+from tests.histories import add_history
 
 KEYS = {
     "name",
@@ -169,6 +172,23 @@ def test_person_lifts_the_hold(terminal: Keeper, to: Path) -> None:
     assert "the hold on pruning" in run.out
     assert "is lifted" in run.out
     assert json.loads((to / "a/latest.json").read_text()) == before
+
+
+def test_drill_of_an_older_snapshot_does_not_lift_the_hold(terminal: Keeper, to: Path) -> None:
+    """Whoever looks whether the one from before the loss is sound does not want it pruned."""
+    name = parse_object(f"a/{newest(to, 'a').name}")
+    assert name is not None
+    latest = (to / "a/latest.json").read_bytes()
+    add_history(to, "a", [name.taken_at - timedelta(days=1)])
+    (to / "a/latest.json").write_bytes(latest)
+    edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
+    before = (to / "a/latest.json").read_bytes()
+
+    run = terminal("drill", "a", "--at", f"{name.taken_at - timedelta(hours=1):%Y-%m-%dT%H:%MZ}")
+
+    assert run.status == 0
+    assert "the hold on pruning stays" in run.out
+    assert (to / "a/latest.json").read_bytes() == before
 
 
 def test_cron_does_not_lift_the_hold(keeper: Keeper, to: Path) -> None:
