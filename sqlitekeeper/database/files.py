@@ -12,11 +12,14 @@ from sqlitekeeper.errors import KeeperError
 
 SIDECARS = ("-wal", "-shm", "-journal")
 
-# File systems that more than one host can have mounted; the WAL index is
-# shared memory and works on one host only (https://sqlite.org/wal.html).
+# File systems that more than one host can have mounted, or a host and its virtual machine;
+# the WAL index is shared memory and works on one host only (https://sqlite.org/wal.html).
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "virtiofs", "afs", "ceph", "lustre"}
     | {"glusterfs", "fuse.glusterfs", "fuse.sshfs", "fuse.rclone", "fuse.s3fs", "gpfs"}
+    | {"gfs2", "ocfs2", "beegfs", "fuse.ceph-fuse", "fuse.juicefs", "fuse.gcsfuse", "davfs"}
+    | {"vboxsf", "prl_fs", "vmhgfs", "fuse.vmhgfs-fuse", "fuse.grpcfuse", "fuse.osxfs"}
+    | {"fakeowner"}  # of Docker Desktop
 )
 
 _KINDS = (
