@@ -66,6 +66,8 @@ def refuse_target(target: Path, replace: bool) -> None:
         raise KeeperError(f"{target}: is a folder")
     if target.exists() and not replace:
         raise exists_already(target)
+    if target.exists() and not target.is_file():
+        raise KeeperError(f"{target}: is not a regular file")
     refuse_if_open(target)
 
 

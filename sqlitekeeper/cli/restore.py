@@ -16,6 +16,7 @@ from sqlitekeeper.cli.completion import complete_databases, complete_folders, co
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
+from sqlitekeeper.database.files import SIDECARS
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_restore
@@ -139,7 +140,7 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
     """The name at the destination, and the file to restore to.
 
     Raises:
-        ConfigError: nothing says where to restore to.
+        ConfigError: nothing says where to restore to, or it is no place for a database.
     """
     known = next((d for d in config.databases if d.name == argument), None)
     if known is None and ("/" in argument or Path(argument).is_file()):
@@ -152,6 +153,10 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
                 hint=f"add --to PATH; if it is a file's name, write ./{argument}",
             )
         return name, _real(known.path)
+    if not to:
+        raise ConfigError("--to is empty; it must be the path to restore to")
+    if to.endswith(SIDECARS):
+        raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     target = Path(to).expanduser()
     if to.endswith("/") or target.is_dir():
         target /= known.path.name if known else f"{argument}.sqlite3"

@@ -503,3 +503,26 @@ def test_file_of_somebody_else_is_not_replaced_by_one_of_ours(
     assert "run keeper as root, or as the owner" in run.err
     assert shipped_by_other.read_bytes() == before
     assert shipped_by_other.stat().st_uid == 12345
+
+
+@pytest.mark.parametrize(
+    ("to", "status", "said"),
+    [
+        ("", 2, "--to is empty"),
+        ("live.db-wal", 2, "is the name of what SQLite keeps beside a database"),
+        ("pipe", 1, "is not a regular file"),
+    ],
+)
+def test_what_is_no_place_for_a_database_is_left_alone(
+    keeper: Keeper, shipped: Path, tmp_path: Path, to: str, status: int, said: str
+) -> None:
+    """A variable that is not set, a live database's WAL, somebody's pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "live.db-wal").write_text("transactions")
+    before = sorted(tmp_path.iterdir())
+
+    run = keeper("restore", "app", "--from", "dest", "--to", to, "--replace")
+
+    assert (run.status, said in run.err) == (status, True)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "live.db-wal").read_text() == "transactions"
