@@ -52,7 +52,7 @@ def on_hold(database: str, tables: Falls) -> str:
     ]
     if len(tables) > NAMED:
         said.append(f"and {len(tables) - NAMED} more")
-    what = ", ".join(said) or "whether it has lost rows could not be read"
+    what = ", ".join(said) or "it has lost rows"
     command = f"keeper backup --accept-loss {shlex.quote(database)}"
     return (
         f"{what}; pruning is on hold until you say that this is right:"
@@ -115,36 +115,30 @@ def with_hold(manifest: Mapping[str, Any], hold: Hold | None) -> dict[str, Any]:
 class LossWatch:
     """Compares new snapshots with what each destination had of a database before.
 
-    `before` holds manifests by destination and database; `unread` is where the
-    newest could not be read: it may have told of a hold, so there is one. The losses
-    of the `accepted` databases are no loss, and their holds are over.
+    `before` holds manifests by destination and database; the losses of the
+    `accepted` databases are no loss, and their holds are over.
     """
 
     share: float = 0.5
     accepted: frozenset[str] = frozenset()
     before: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
-    unread: frozenset[tuple[str, str]] = frozenset()
 
-    def hold(self, to: str, manifest: Mapping[str, Any]) -> Hold | None:
-        """The hold that a manifest's database was under before, unless it is accepted now."""
-        database = manifest["database"]
+    def hold(self, to: str, database: str) -> Hold | None:
+        """The hold that a database was under before, unless it is accepted now."""
         if database in self.accepted:
             return None
-        known = hold_of(self.before.get((to, database), {}))
-        if known is None and (to, database) in self.unread:
-            return Hold(str(manifest["taken_at"]), {})
-        return known
+        return hold_of(self.before.get((to, database), {}))
 
     def carried(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """The manifest of what has not changed, on hold if it was before."""
-        return with_hold(manifest, self.hold(to, manifest))
+        return with_hold(manifest, self.hold(to, manifest["database"]))
 
     def judge(self, to: str, manifest: Mapping[str, Any]) -> "Judged":
         """The manifest of a new snapshot, on hold as before or for what was lost now."""
         database = manifest["database"]
-        hold, before = self.hold(to, manifest), self.before.get((to, database))
+        hold, before = self.hold(to, database), self.before.get((to, database))
         if before is None or database in self.accepted:
-            return Judged(with_hold(manifest, hold))
+            return Judged(dict(manifest))
         shadows = _shadow_tables(before) | _shadow_tables(manifest)
         lost = falls(before["tables"], manifest["tables"], self.share, shadows)
         if lost:

@@ -107,9 +107,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             host=options.host,
             versions=versions,
             clock=options.clock,
-            watch=LossWatch(
-                options.loss_alarm, options.accept_loss, previous.manifests, previous.unread
-            ),
+            watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
             seen=seen,
             claim=claims.claim,
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlitekeeper.config import values
 from sqlitekeeper.config.names import check_name, default_name, fill
-from sqlitekeeper.config.paths import absolute, is_behind_closed_doors, is_regular_file
+from sqlitekeeper.config.paths import absolute, is_regular_file
 from sqlitekeeper.config.patterns import find_matches, is_pattern
 from sqlitekeeper.config.settings import COMMAND_LINE, Database
 from sqlitekeeper.config.spots import Spot
@@ -135,14 +135,9 @@ def _expanded(value: object, spot: Spot) -> tuple[Database, ...]:
 def _matches(entry: _Entry, base: Path) -> list[Path]:
     """The regular files that a pattern means, sorted, each file once.
 
-    A file that matches by its own path and through a symlink keeps its own path. One
-    in a folder that is closed to this user is taken to be there, so that it is heard of.
+    A file that matches by its own path and through a symlink keeps its own path.
     """
-    found = {
-        absolute(path)
-        for path in find_matches(entry.path, base)
-        if is_regular_file(path) or is_behind_closed_doors(path)
-    }
+    found = {absolute(path) for path in find_matches(entry.path, base) if is_regular_file(path)}
     kept = [
         (os.path.realpath(path), path)
         for path in found

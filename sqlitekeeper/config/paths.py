@@ -60,17 +60,6 @@ def is_regular_file(path: Path) -> bool:
         return False
 
 
-def is_behind_closed_doors(path: Path) -> bool:
-    """Whether this user may not see if there is anything at `path`."""
-    try:
-        path.stat()
-    except PermissionError:
-        return True
-    except (OSError, ValueError):
-        pass
-    return False
-
-
 def is_local(to: str) -> bool:
     """Whether rclone takes this destination for a local folder.
 

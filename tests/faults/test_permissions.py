@@ -302,31 +302,3 @@ def test_database_in_a_closed_folder_fails_alone(
     first, second = run.json["databases"]
     assert (first["outcome"], second["outcome"] != "failed") == ("failed", True)
     assert "Permission denied" in first["reason"]
-
-
-@pytest.mark.parametrize("command", ["vacuum", "report", "backup"])
-def test_tenant_in_a_closed_folder_is_not_left_out(
-    make_database: MakeDatabase, other_user: OtherUser, command: str
-) -> None:
-    """The pattern means it, and nobody would hear that it is not backed up."""
-    made = make_database(rows=3)
-    for tenant in ("a", "b"):
-        folder = other_user.folder / "tenants" / tenant
-        folder.mkdir(parents=True)
-        os.chown(shutil.copy(made, folder / "db.sqlite3"), other_user.uid, other_user.gid)
-        os.chown(folder, other_user.uid, other_user.gid)
-    os.chown(folder, 0, 0)
-    folder.chmod(0o700)
-    config = other_user.folder / "keeper.toml"
-    config.write_text(
-        f'[[databases]]\npath = "{other_user.folder}/tenants/*/db.sqlite3"\nname = "{{parent}}"\n'
-        f'[backup]\nto = "{other_user.folder / "to"}"\n'
-    )
-
-    run = other_user.keeper(command, "--config", config, "--json")
-
-    first, second = sorted(run.json["databases"], key=lambda entry: str(entry["name"]))
-    assert (first["name"], first["outcome"] != "failed") == ("a", True)
-    assert (second["name"], second["outcome"]) == ("b", "failed")
-    assert "Permission denied" in second["reason"]
-    assert run.status == 3
