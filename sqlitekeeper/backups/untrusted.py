@@ -67,12 +67,12 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 
 def refuse_large(manifest: dict[str, Any]) -> None:
-    """Refuse a manifest that could not be read again; an alarm may name its tables once more.
+    """Refuse a manifest that could not be read again.
 
     Raises:
-        KeeperError: it would be larger than half of what is read.
+        KeeperError: it would be larger than what is read, with room for a hold.
     """
-    size, most = len(encode(manifest)), MAX_MANIFEST_BYTES // 2
+    size, most = len(encode(manifest)), MAX_MANIFEST_BYTES - 256 * 1024
     if size > most:
         raise KeeperError(
             f"{manifest['database']}: the names of its {len(manifest['tables']):,} tables are too"

@@ -155,11 +155,11 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
         return name, _real(known.path)
     if not to:
         raise ConfigError("--to is empty; it must be the path to restore to")
-    if to.endswith(SIDECARS):
-        raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     target = Path(to).expanduser()
     if to.endswith("/") or target.is_dir():
         target /= known.path.name if known else f"{argument}.sqlite3"
+    elif to.endswith(SIDECARS):
+        raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     return name, _real(target)
 
 

@@ -144,7 +144,6 @@ def open_database(
         try:
             in_wal = in_wal_mode(connection)
             if in_wal:
-                refuse_second_name(path, facts)
                 remote = network_filesystem(path)
                 before = _traces(path)
                 if not (write or remote) and _cannot_be_written(path, facts):
@@ -152,6 +151,7 @@ def open_database(
                     frozen = before
                     connection = _connect_immutable(path)
                 else:
+                    refuse_second_name(path, facts)
                     refuse_foreign_sidecars(path, facts.st_uid)
                 if write and remote:
                     raise ReadOnlyError(

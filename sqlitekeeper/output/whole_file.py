@@ -8,8 +8,8 @@ from sqlitekeeper.errors import KeeperError
 
 PRIVATE = 0o600
 FOR_EVERYONE = 0o644
-# As much as the beginning of every page, and of all metrics, has in common.
-SAME_BEGINNING = 7
+# Of a file, to tell whether it is a text: a database has a NUL byte among its first 16.
+BEGINNING = 512
 
 
 def write_whole(file: Path, text: str, mode: int) -> None:
@@ -17,7 +17,7 @@ def write_whole(file: Path, text: str, mode: int) -> None:
 
     Raises:
         KeeperError: its folder is missing or closed to us, or it is no regular file, or one
-            that begins unlike the text: a database whose name was given by mistake.
+            that is no text: a database whose name was given by mistake.
     """
     try:
         _write(file, Path(os.path.realpath(file)), text, mode)
@@ -28,9 +28,9 @@ def write_whole(file: Path, text: str, mode: int) -> None:
 def _write(file: Path, target: Path, text: str, mode: int) -> None:
     if target.exists() and not target.is_file():
         raise KeeperError(f"{file}: is not a regular file")
-    if _is_of_another_kind(target, text):
+    if _is_binary(target):
         raise KeeperError(
-            f"{file}: there is a file of another kind, which is not replaced",
+            f"{file}: there is a file that is no text, which is not replaced",
             hint="name another file, or remove this one",
         )
     if not target.parent.is_dir():
@@ -49,10 +49,9 @@ def _write(file: Path, target: Path, text: str, mode: int) -> None:
         raise
 
 
-def _is_of_another_kind(target: Path, text: str) -> bool:
+def _is_binary(target: Path) -> bool:
     try:
         with target.open("rb") as stream:
-            beginning = stream.read(SAME_BEGINNING)
+            return b"\0" in stream.read(BEGINNING)
     except FileNotFoundError:
         return False
-    return bool(beginning) and not text.encode(errors="backslashreplace").startswith(beginning)
