@@ -30,7 +30,6 @@ from sqlitekeeper.database.files import (
 )
 from sqlitekeeper.database.holders import wal_readers
 from sqlitekeeper.database.measure import Measurement, read_measurement
-from sqlitekeeper.database.optimize import optimize
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
@@ -45,6 +44,9 @@ LOCK_TARGET = 0.7
 MIN_PAUSE_SECONDS = 0.02
 # How long to wait for the application's own locks before calling the database busy.
 WAIT_SECONDS = 5.0
+# Everything that plain `PRAGMA optimize` does, and 0x10000: also look at tables that this
+# connection has not queried, which for keeper is all of them (https://sqlite.org/pragma.html).
+OPTIMIZE = "PRAGMA optimize = 0x1fffe"
 # A freed page takes up to three frames of the WAL: itself, its parent and the pointer map. An
 # application checkpoints at 1,000 frames by default, in a commit that somebody waits for
 # (https://sqlite.org/pragma.html#pragma_wal_autocheckpoint): so few that it never has to.
@@ -211,9 +213,7 @@ def _run(
             time.sleep(max(0.0, pause))
 
     if options.optimize:
-        reason, longest = optimize(connection, max_lock)
-        reasons.append(reason)
-        locks.add(longest)
+        reasons.append(_optimize(connection, max_lock, locks))
 
     checkpoint = None
     if in_wal_mode and options.checkpoint and litestream:
@@ -314,6 +314,25 @@ def next_batch(batch: int, freed: int, seconds: float, max_lock: float) -> int:
     """
     affordable = int(freed * max_lock * LOCK_TARGET / max(seconds, 1e-6))
     return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch, MOST_BATCH_PAGES))
+
+
+def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> str | None:
+    """PRAGMA optimize, given up (rolled back) when it would hold the lock for too long."""
+    began = time.monotonic()
+    wait_for_locks(connection, max_lock)
+    connection.set_progress_handler(lambda: time.monotonic() - began > max_lock, 1000)
+    try:
+        connection.execute(OPTIMIZE).fetchall()
+    except apsw.InterruptError:
+        return "PRAGMA optimize would have held the write lock for too long and was given up"
+    except apsw.BusyError:
+        return "PRAGMA optimize found the database locked and was left out"
+    except apsw.SQLError as error:
+        return f"only the application can run PRAGMA optimize here ({error})"
+    finally:
+        connection.set_progress_handler(None)
+        locks.add(time.monotonic() - began)
+    return None
 
 
 def _pinned(path: Path) -> str:
