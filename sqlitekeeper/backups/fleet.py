@@ -42,11 +42,12 @@ def fleet_status(destination: Destination, rclone: Rclone, limits: Limits) -> li
     if destination.error:
         raise destination.error
     to, spots = destination.to, list(_spots(destination))
+    nothing = CheckError(
+        f"{to}: there is no snapshot below it",
+        hint="give the folder that the hosts ship to, or one above it",
+    )
     if not spots:
-        raise CheckError(
-            f"{to}: there is no snapshot below it",
-            hint="give the folder that the hosts ship to, or one above it",
-        )
+        raise nothing
     papers = {
         f"{spot.below}{paper.path}": paper for spot in spots for paper in papers_of([spot.shelf])
     }
@@ -69,6 +70,8 @@ def fleet_status(destination: Destination, rclone: Rclone, limits: Limits) -> li
         entry = judge(subject, at, spot.shelf, Evidence(latest, drills), limits)
         host = spot.prefix or (latest.host if isinstance(latest, Manifest) else "")
         entries.append(replace(entry, host=host))
+    if not entries:
+        raise nothing
     return entries
 
 

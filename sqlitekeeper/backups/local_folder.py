@@ -5,6 +5,7 @@ costs as much as the copy of a small database.
 """
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,15 +23,19 @@ def is_local(to: str) -> bool:
 def held_by(to: Path, paths: Iterable[str], *, hashes: bool) -> dict[str, RemoteObject]:
     """Those of the files that are there; with `hashes`, they are small and read for them.
 
+    As rclone lists a folder, nothing is below one that is a symlink, unless it is told to
+    follow links by `$RCLONE_COPY_LINKS`.
+
     Raises:
-        RcloneError: it cannot be said, or a listing would not find them.
+        RcloneError: it cannot be said.
     """
     found: dict[str, RemoteObject] = {}
-    paths = list(paths)
-    _refuse_links(to, paths)
+    links: dict[Path, bool] = {}
     for path in paths:
         file = to / path
         try:
+            if _is_link(to, Path(path).parent, links):
+                continue
             facts = file.lstat()
             # As rclone has it, a symlink is no file.
             if stat.S_ISREG(facts.st_mode):
@@ -43,14 +48,13 @@ def held_by(to: Path, paths: Iterable[str], *, hashes: bool) -> dict[str, Remote
     return found
 
 
-def _refuse_links(to: Path, paths: Iterable[str]) -> None:
-    """rclone copies into a folder that is a symlink, and leaves it out when it lists."""
-    for folder in {parent for path in paths for parent in Path(path).parents}:
-        if folder.name and (to / folder).is_symlink():
-            raise RcloneError(
-                f"{to / folder}: is a symlink, and rclone finds nothing below it",
-                hint="make it a folder, with another file system mounted there if need be",
-            )
+def _is_link(to: Path, folder: Path, known: dict[Path, bool]) -> bool:
+    """Whether a folder below a destination is reached through a symlink there."""
+    if folder == Path() or "RCLONE_COPY_LINKS" in os.environ:
+        return False
+    if folder not in known:
+        known[folder] = (to / folder).is_symlink() or _is_link(to, folder.parent, known)
+    return known[folder]
 
 
 def looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:

@@ -225,12 +225,25 @@ class Stage:
             return None
         newest = self.newest[destination.to].get(name)
         if dated and newest and newest > dated.taken_at and not is_ahead(newest, self.clock()):
+            above = self._shipped_by_others(destination, name, newest)
+            if above and destination.holds(above, sha256, self.check):
+                return above
             # Whoever restores the latest would not get this content.
             text = f"{snapshot_object(name, newest)} at {destination.to} is newer than what was"
             text += " shipped from here last"
             listen(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
         return shipment
+
+    def _shipped_by_others(
+        self, destination: Destination, name: str, taken_at: datetime
+    ) -> Shipment | None:
+        """The newest snapshot, where another state folder has shipped it."""
+        manifest = self.watch.before.get((destination.to, name), {})
+        key = snapshot_object(name, taken_at)
+        if not manifest or manifest["snapshot"]["object"] != key:
+            return None
+        return Shipment(destination.to, name, key, dict(manifest))
 
     def _free_name(self, name: str, path: Path) -> tuple[datetime, str]:
         """The time of the snapshot and its object, which neither staging nor a destination has.

@@ -75,7 +75,7 @@ def command(
     code = KeeperError.exit_code
     lacking = [
         DrillResult(one.name, one.path, "failed", reason, exit_code=code)
-        for one, reason in unmatched(config, names).items()
+        for one, reason in unmatched(config, (*names, *froms)).items()
     ]
     absent = {d.name for d in config.databases if d.optional and not os.path.lexists(d.path)}
     done = [

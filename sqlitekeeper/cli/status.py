@@ -71,7 +71,7 @@ def command(
     absent = {d.name for d in config.databases if d.optional and not os.path.lexists(d.path)}
     lacking = [
         StatusEntry(one.name, one.path, "missing", reason, exit_code=CheckError.exit_code)
-        for one, reason in unmatched(config, names).items()
+        for one, reason in unmatched(config, (*names, *froms)).items()
     ]
     told = [excused(entry) if entry.name in absent else entry for entry in entries]
     return session.finish([*told, *lacking], show_status)

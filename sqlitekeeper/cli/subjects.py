@@ -36,12 +36,12 @@ def subjects(
     return [Subject(one.name, one.path) for one in wanted]
 
 
-def unmatched(config: Config, names: Sequence[str]) -> dict[Database, str]:
-    """The patterns that should match databases and match none, unless names are given; and why.
+def unmatched(config: Config, asked: Sequence[str]) -> dict[Database, str]:
+    """The patterns that should match databases and match none, unless `asked` for others; and why.
 
     As on a host where a disk is not mounted: whatever they stand for has no subject.
     """
-    if names:
+    if asked:
         return {}
     return {
         one: f"{one.path}: no file matches ({one.origin})"

@@ -83,7 +83,13 @@ def openers(paths: list[Path]) -> list[Process]:
     for path in paths:
         with contextlib.suppress(OSError):
             wanted.add(identity(path.stat()))
-    return _processes(wanted, {os.path.realpath(path) for path in paths})
+    lost: dict[str, int] = {}
+    for path in paths:
+        real = os.path.realpath(path)
+        with contextlib.suppress(OSError):
+            # Of the file system that it was on: in a container the name may be another file's.
+            lost[real] = Path(real).parent.stat().st_dev
+    return _processes(wanted, lost)
 
 
 def identity(facts: os.stat_result) -> tuple[int, int]:
@@ -93,16 +99,16 @@ def identity(facts: os.stat_result) -> tuple[int, int]:
 
 def holders_of(wanted: set[tuple[int, int]]) -> list[Process]:
     """Other processes that have a file of one of these identities open."""
-    return _processes(wanted, set())
+    return _processes(wanted, {})
 
 
-def _processes(wanted: set[tuple[int, int]], lost: set[str]) -> list[Process]:
+def _processes(wanted: set[tuple[int, int]], lost: dict[str, int]) -> list[Process]:
     """Other processes with an open file of these identities, or one that lost such a name."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         pid = int(entry.name)
         if pid != os.getpid() and any(
-            facts in wanted or name in lost for facts, name in _open_files(entry)
+            facts in wanted or lost.get(name) == facts[0] for facts, name in _open_files(entry)
         ):
             found.append(Process(pid, _program(pid)))
     return sorted(found, key=lambda process: process.pid)
@@ -117,8 +123,10 @@ def _open_files(process: Path) -> Iterator[tuple[tuple[int, int], str]]:
     for descriptor in descriptors:
         # Through the link, wherever it leads; it may be closed by now.
         with contextlib.suppress(OSError):
-            facts = identity(descriptor.stat())
-            yield facts, _lost_name(os.fspath(descriptor.readlink()), facts)
+            facts = descriptor.stat()
+            # One with a name left is not asked for its own: there may be many.
+            link = os.fspath(descriptor.readlink()) if facts.st_nlink == 0 else ""
+            yield identity(facts), _lost_name(link, identity(facts))
 
 
 def _lost_name(link: str, facts: tuple[int, int]) -> str:

@@ -36,7 +36,8 @@ def refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
     Raises:
         KeeperError: `path` is such a file.
     """
-    if facts.st_size == 0 and size_of(sidecar(path, "-wal")):
+    # Its size once more: an application may make its database at this moment.
+    if facts.st_size == 0 and size_of(sidecar(path, "-wal")) and size_of(path) == 0:
         raise KeeperError(
             f"{path}: has 0 bytes, and {path.name}-wal beside it has transactions,"
             " which SQLite would delete",

@@ -413,17 +413,22 @@ def test_destination_that_fails_does_not_stop_the_other(
 
 
 def test_folder_at_the_destination_that_is_a_link_is_a_failure(
-    keeper: Keeper, app: Path, to: Path, tmp_path: Path
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    to: Path,
+    tmp_path: Path,
 ) -> None:
     """rclone writes through it and does not list it, so nothing there could be restored."""
+    backup_config(*(make_database(f"{name}.sqlite3", rows=5) for name in ("app", "blog")), to=to)
     (tmp_path / "elsewhere").mkdir()
     to.mkdir()
     (to / "app").symlink_to("../elsewhere")
 
     run = keeper("backup", "--json")
 
-    assert (run.status, run.entry["outcome"]) == (1, "failed")
-    assert "is a symlink, and rclone finds nothing below it" in run.entry["reason"]
+    assert (run.status, outcomes(run)) == (3, ["failed", "shipped"])
+    assert f"is not at {to}" in run.json["databases"][0]["reason"]
 
 
 def test_destination_that_caught_up_fails_no_more(

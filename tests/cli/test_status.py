@@ -226,6 +226,18 @@ def test_latest_json_of_somebody_else_is_no_database(keeper: Keeper, to: Path) -
     assert [entry["name"] for entry in run.json["databases"]] == ["a", "b"]
 
 
+def test_fleet_of_nothing_but_somebody_elses_latest_json_is_12(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    """A watch that watches nothing must not be silent."""
+    (tmp_path / "fleet/releases").mkdir(parents=True)
+    (tmp_path / "fleet/releases/latest.json").write_text("{}")
+
+    run = keeper("status", "--fleet", "fleet")
+
+    assert (run.status, "there is no snapshot below it" in run.err) == (12, True)
+
+
 def test_nothing_there_at_all_is_12(keeper: Keeper, tmp_path: Path) -> None:
     """No configuration, no snapshot."""
     run = keeper("status", "--from", tmp_path / "nowhere", "--json")

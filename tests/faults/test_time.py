@@ -285,3 +285,16 @@ def test_what_was_shipped_by_a_clock_that_was_back_is_shipped_again(host: Host) 
     latest = choose(host.shelf().snapshots, "latest", NOW)
     assert latest.object == object_at(NOW)
     assert count_rows(host.to / latest.object) == count_rows(host.database)
+
+
+def test_two_that_ship_the_same_content_do_not_take_turns_for_ever(
+    host: Host, tmp_path: Path
+) -> None:
+    """As root and another user do: once each knows what the newest is, it is unchanged."""
+    states = [host.state, tmp_path / "another-state"]
+    found = []
+    for run in range(6):
+        host.state = states[run % 2]
+        found.append(host.back_up(NOW + timedelta(hours=run), changed=False).outcome)
+
+    assert found[2:] == ["unchanged"] * 4
