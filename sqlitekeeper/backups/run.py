@@ -284,11 +284,11 @@ class _Run:
         source = self.previous.manifests.get(key, {}).get("source", {})
         path = source.get("path") if isinstance(source, dict) else None
         if path is not None and path != str(self.paths[name]):
-            others, way_out = f"of {path}", "unless it was moved, give one of the two another name"
-            way_out += " in keeper.toml"
+            others = f"of {path}"
+            way_out = "unless it was moved, give one of the two another name in keeper.toml"
         elif host := self.previous.others.get(key):
-            others, way_out = f"from {host}", "have each host ship to a place of its own, such as"
-            way_out += " one with {hostname} in it"
+            others = f"from {host}"
+            way_out = "have each host ship to a place of its own, such as one with {hostname} in it"
         else:
             return False
         text = f"{to} has snapshots {others} under this name too, so nothing is pruned there"

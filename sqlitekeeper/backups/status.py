@@ -218,8 +218,8 @@ def _confirmed_at(
     """When a snapshot that is really there was last confirmed; what is not believed is noted."""
     held = next((one for one in shelf.snapshots if one.object == latest.object), None)
     if held is None:
-        lack = "which is not there: only the listing counts"
-        notes.append(f"latest.json names {latest.object}, {lack}")
+        lack = f"latest.json names {latest.object}, which is not there"
+        notes.append(f"{lack}: only the listing counts")
         return None
     if _is_cut(held, latest):
         return None

@@ -1,6 +1,5 @@
 """`keeper drill`: prove that snapshots restore."""
 
-import os
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from sqlitekeeper.backups.drill import DrillOptions, DrillResult, drill
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
-from sqlitekeeper.cli.subjects import subjects, unmatched
+from sqlitekeeper.cli.subjects import absent, subjects, unmatched
 from sqlitekeeper.config.names import this_host
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.output.backup_lines import show_drill
@@ -72,14 +71,13 @@ def command(
         asked_by_person=sys.stdin.isatty(),
     )
     wanted = subjects(config, names, froms, destinations)
-    code = KeeperError.exit_code
     lacking = [
-        DrillResult(one.name, one.path, "failed", reason, exit_code=code)
+        DrillResult(one.name, one.path, "failed", reason, exit_code=KeeperError.exit_code)
         for one, reason in unmatched(config, (*names, *froms)).items()
     ]
-    absent = {d.name for d in config.databases if d.optional and not os.path.lexists(d.path)}
+    excusable = absent(config)
     done = [
-        _excused(result) if result.name in absent else result
+        _excused(result) if result.name in excusable else result
         for result in drill(wanted, destinations, options, session.listen)
     ]
     return session.finish([*done, *lacking], show_drill)

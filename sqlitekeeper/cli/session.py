@@ -149,7 +149,7 @@ def absence(database: Database) -> str | None:
         KeeperError: the configuration names a database that is not there.
     """
     if database.unmatched:
-        reason = f"{database.path}: no file matches ({database.origin})"
+        reason = no_match(database)
     elif _is_absent(database.path):
         reason = f"{database.path}: no such file"
     else:
@@ -157,6 +157,11 @@ def absence(database: Database) -> str | None:
     if database.optional:
         return reason
     raise KeeperError(reason)
+
+
+def no_match(database: Database) -> str:
+    """What is said of a pattern without any match."""
+    return f"{database.path}: no file matches ({database.origin})"
 
 
 def _is_absent(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """`keeper status`: is every newest snapshot young enough?"""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
 from sqlitekeeper.cli.shelves import from_option
-from sqlitekeeper.cli.subjects import subjects, unmatched
+from sqlitekeeper.cli.subjects import absent, subjects, unmatched
 from sqlitekeeper.config import Config, local_folder, parse_duration
 from sqlitekeeper.errors import CheckError, ConfigError
 from sqlitekeeper.output.backup_lines import show_status
@@ -68,12 +67,12 @@ def command(
     wanted = subjects(config, names, froms, destinations)
     remembered = {to: remembered_drills(config.state, to, session.listen) for to in places}
     entries = database_status(wanted, destinations, rclone, limits, remembered)
-    absent = {d.name for d in config.databases if d.optional and not os.path.lexists(d.path)}
+    excusable = absent(config)
     lacking = [
         StatusEntry(one.name, one.path, "missing", reason, exit_code=CheckError.exit_code)
         for one, reason in unmatched(config, (*names, *froms)).items()
     ]
-    told = [excused(entry) if entry.name in absent else entry for entry in entries]
+    told = [excused(entry) if entry.name in excusable else entry for entry in entries]
     return session.finish([*told, *lacking], show_status)
 
 

@@ -1,9 +1,11 @@
 """The databases that drills and status are about: what should be backed up, there or not."""
 
+import os
 from collections.abc import Sequence
 
 from sqlitekeeper.backups.destination import Destination
 from sqlitekeeper.backups.drill import Subject
+from sqlitekeeper.cli.session import no_match
 from sqlitekeeper.cli.shelves import take_stock, wanted_databases
 from sqlitekeeper.config import Config, Database
 from sqlitekeeper.errors import CheckError, ConfigError
@@ -44,7 +46,12 @@ def unmatched(config: Config, asked: Sequence[str]) -> dict[Database, str]:
     if asked:
         return {}
     return {
-        one: f"{one.path}: no file matches ({one.origin})"
+        one: no_match(one)
         for one in config.databases
         if one.unmatched and one.backup and not one.optional
     }
+
+
+def absent(config: Config) -> set[str]:
+    """The names of the optional databases that are not on this host."""
+    return {one.name for one in config.databases if one.optional and not os.path.lexists(one.path)}

@@ -132,7 +132,7 @@ def _first(asked: int | None, configured: int) -> int:
 def _measurable(results: Sequence[VacuumResult]) -> Iterator[Path]:
     """Those that can be opened without leaving sidecars beside a file that cannot be written."""
     for result in results:
-        with suppress(OSError):  # an optional one that may not even be looked at
+        with suppress(OSError):  # out of reach, and held by another run
             usable = result.outcome != "failed" and result.path.is_file()
             if usable and read_only_reason(result.path) is None:
                 yield result.path

@@ -23,6 +23,7 @@ from sqlitekeeper.database.files import (
 from sqlitekeeper.database.refusals import (
     refuse_foreign_sidecars,
     refuse_lone_wal,
+    refuse_remote,
     refuse_second_name,
 )
 from sqlitekeeper.errors import (
@@ -153,11 +154,8 @@ def open_database(
                 else:
                     refuse_second_name(path, facts)
                     refuse_foreign_sidecars(path, facts.st_uid)
-                if write and remote:
-                    raise ReadOnlyError(
-                        f"{path}: WAL mode does not work across hosts, and this is {remote}",
-                        hint="run keeper on the host that has the disk",
-                    )
+                if write:
+                    refuse_remote(path)
                 if not (write or remote or frozen) and _would_leave_sidecars(path):
                     connection.close()
                     connection = _connect(path, write=True)

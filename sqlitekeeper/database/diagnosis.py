@@ -18,8 +18,8 @@ from sqlitekeeper.database.files import (
     SIDECARS,
     litestream_beside,
     mount_of,
+    mounts_now,
     network_filesystem,
-    parse_mountinfo,
     sidecar,
     size_of,
     stat_database,
@@ -104,11 +104,7 @@ def find_twins(databases: Iterable[tuple[str, Path]]) -> Iterator[Finding]:
 
 def memory_filesystem(path: Path) -> str | None:
     """The name of the file system in memory that holds `path`; None on disks."""
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
-    mount = mount_of(os.path.realpath(path), parse_mountinfo(text))
+    mount = mount_of(os.path.realpath(path), mounts_now())
     return mount.filesystem if mount and mount.filesystem in MEMORY_FILESYSTEMS else None
 
 

@@ -146,6 +146,15 @@ def parse_mountinfo(text: str) -> list[Mount]:
     return mounts
 
 
+def mounts_now() -> list[Mount]:
+    """What is mounted, as this process sees it; nothing where there is no /proc."""
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    return parse_mountinfo(text)
+
+
 def _unescaped(point: str) -> str:
     """A mount point as a path: the kernel writes blanks and backslashes as octal bytes."""
     return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), point)
@@ -187,11 +196,7 @@ _known_devices: dict[int, str | None] = {}
 
 
 def _filesystem(path: Path) -> str | None:
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
-    mount = mount_of(os.path.realpath(path), parse_mountinfo(text))
+    mount = mount_of(os.path.realpath(path), mounts_now())
     return mount.filesystem if mount else None
 
 

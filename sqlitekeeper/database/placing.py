@@ -30,10 +30,10 @@ from sqlitekeeper.database.keeping import (
     finish_copy,
     link_or_copy,
 )
+from sqlitekeeper.database.refusals import refuse_remote
 from sqlitekeeper.database.set_aside import set_aside_path, with_sidecars
 from sqlitekeeper.database.settling import (
     Trace,
-    refuse_remote_wal,
     trace,
     traces,
     try_to_settle,
@@ -145,7 +145,8 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
     before, settled = None, None
     try:
         if copied:
-            refuse_remote_wal(target)
+            if "-wal" in copied:
+                refuse_remote(target)
             before = copy_with_sidecars(target, copied, workshop)
             settled = try_to_settle(target, before)
             left = traces(target)

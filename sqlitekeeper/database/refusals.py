@@ -5,9 +5,9 @@ import shlex
 from functools import cache
 from pathlib import Path
 
-from sqlitekeeper.database.files import parse_mountinfo, sidecar, size_of, user_name
+from sqlitekeeper.database.files import mounts_now, network_filesystem, sidecar, size_of, user_name
 from sqlitekeeper.database.set_aside import set_asides
-from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.errors import KeeperError, ReadOnlyError
 
 
 def refuse_foreign_sidecars(path: Path, owner: int) -> None:
@@ -46,6 +46,19 @@ def refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
         )
 
 
+def refuse_remote(path: Path) -> None:
+    """Refuse a database in WAL mode that another host may be writing.
+
+    Raises:
+        ReadOnlyError: names the file system, one that hosts share.
+    """
+    if remote := network_filesystem(path):
+        raise ReadOnlyError(
+            f"{path}: WAL mode does not work across hosts, and this is {remote}",
+            hint="run keeper on the host that has the disk",
+        )
+
+
 def refuse_second_name(path: Path, facts: os.stat_result) -> None:
     """Two names of one database in WAL mode have a WAL each, and none knows of the other.
 
@@ -81,8 +94,4 @@ def _unfinished(path: Path) -> int:
 @cache
 def _mount_points() -> frozenset[str]:
     """Where something is mounted; asked once, since a command works on thousands of databases."""
-    try:
-        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return frozenset()
-    return frozenset(mount.point for mount in parse_mountinfo(text))
+    return frozenset(mount.point for mount in mounts_now())

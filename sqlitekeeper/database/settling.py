@@ -7,7 +7,7 @@ import apsw
 
 from sqlitekeeper.database.connection import harden, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT
-from sqlitekeeper.database.files import network_filesystem, sidecar, size_of
+from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError, ReadOnlyError
 
 # What changes when somebody writes to a file; None where there is nothing in it.
@@ -26,19 +26,6 @@ def trace(path: Path) -> Trace:
 def traces(path: Path) -> tuple[Trace, ...]:
     """The trace of a database file, and of each sidecar that can have transactions."""
     return tuple(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal"))
-
-
-def refuse_remote_wal(path: Path) -> None:
-    """Refuse a WAL that another host may be writing.
-
-    Raises:
-        ReadOnlyError: there is one, and the file system is one that hosts share.
-    """
-    if size_of(sidecar(path, "-wal")) and (remote := network_filesystem(path)):
-        raise ReadOnlyError(
-            f"{path}: WAL mode does not work across hosts, and this is {remote}",
-            hint="run keeper on the host that has the disk",
-        )
 
 
 def try_to_settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
