@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlitekeeper.database import private_folder
 from sqlitekeeper.errors import KeeperError
 
-PREFIX = "keeper-staging-"
+PREFIX = private_folder.STAGING
 
 
 @contextmanager

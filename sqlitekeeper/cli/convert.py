@@ -18,10 +18,10 @@ from sqlitekeeper.wording import size
 
 HELP = """Give existing databases incremental auto-vacuum.
 
-From none, this takes one full VACUUM: writers wait while it runs, it needs room
-for two more copies, and rowids of tables without an INTEGER PRIMARY KEY are
-renumbered. It is asked for on a terminal and needs --yes elsewhere. Afterwards
-integrity and row counts are compared before the file counts as converted.
+From none, the database is written anew as by a full VACUUM, and every row keeps
+its rowid. Writers wait meanwhile, and two more copies of the pages in use need
+room. It is asked for on a terminal and needs --yes elsewhere. A copy is checked,
+and compared row by row, before it is written over the database.
 
 \b
   keeper convert storage/production.sqlite3
@@ -51,7 +51,9 @@ def command(session: Session, names: tuple[str, ...], auto_vacuum: AutoVacuum, y
 
     def work(database: Database) -> ConvertResult:
         with database_lock(config.state, database.path):
-            plan = plan_conversion(database.path, auto_vacuum, name=database.name)
+            plan = plan_conversion(
+                database.path, auto_vacuum, name=database.name, listen=session.listen
+            )
             if plan.needed:
                 _agree(plan, yes)
             return convert(plan, session.listen)
@@ -72,9 +74,8 @@ def _agree(plan: ConvertPlan, yes: bool) -> None:
     if plan.needs_vacuum:
         say(
             printable(
-                f"{plan.name}: a full VACUUM of {size(plan.bytes)}: writers will wait for about"
-                f" {plan.writers_wait_seconds:.0f} s, and rowids of tables without an"
-                " INTEGER PRIMARY KEY are renumbered"
+                f"{plan.name}: {size(plan.live_bytes)} are written anew: writers will wait for"
+                f" about {plan.writers_wait_seconds:.0f} s"
             )
         )
     if yes:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Of folders with copies of databases; what one command left, each of them removes.
+STAGING = "keeper-staging-"
 MARKER = ".keeper"
 _RANDOM = re.compile(r"[a-z0-9_]{8}")  # what mkdtemp appends
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -106,10 +106,10 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             connection,
             lambda: listen(Tick(name, "snapshot", size_of(target), found.live_bytes)),
         )
-        _create_private(target)
+        create_private(target)
         try:
             with flushed_wal(path, listen, name) if _takes_long(found) else nullcontext():
-                with _unsynced(connection):
+                with unsynced(connection):
                     cause = _vacuum_into(connection, target)
                 if cause:
                     need = found.pages * found.page_size + SPARE_BYTES
@@ -138,7 +138,7 @@ def _takes_long(found: Measurement) -> bool:
 
 
 @contextmanager
-def _unsynced(connection: apsw.Connection) -> Iterator[None]:
+def unsynced(connection: apsw.Connection) -> Iterator[None]:
     """Have VACUUM INTO not wait for the disk: its target takes this from the connection.
 
     A power cut leaves the target behind, to be removed. Not so the database: if the
@@ -162,7 +162,7 @@ def _vacuum_into(connection: apsw.Connection, target: Path) -> str | None:
     except apsw.SQLError as error:
         # It builds every index anew, which may take what only the application has.
         target.unlink()
-        _create_private(target)
+        create_private(target)
         return str(error)
     return None
 
@@ -176,6 +176,6 @@ def _no_room(path: Path, target: Path, need: int) -> NoRoomError:
     )
 
 
-def _create_private(target: Path) -> None:
-    """SQLite would create it readable by everyone."""
+def create_private(target: Path) -> None:
+    """Make the empty file that VACUUM INTO fills; SQLite would have everyone read it."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
