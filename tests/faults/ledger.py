@@ -29,11 +29,17 @@ CREATE INDEX IF NOT EXISTS ledger_entry ON ledger (entry);
 PAUSE_SECONDS = 0.004
 
 
-def make_ledger(path: Path, *, bytes_of_ballast: int, auto_vacuum: str = "incremental") -> None:
-    """A new ledger in WAL mode, with something in it that takes time to copy."""
+def make_ledger(
+    path: Path,
+    *,
+    bytes_of_ballast: int,
+    auto_vacuum: str = "incremental",
+    journal_mode: str = "wal",
+) -> None:
+    """A new ledger, with something in it that takes time to copy."""
     connection = apsw.Connection(str(path))
     connection.execute(f"PRAGMA auto_vacuum = {auto_vacuum}").fetchall()
-    connection.execute("PRAGMA journal_mode = wal").fetchall()
+    connection.execute(f"PRAGMA journal_mode = {journal_mode}").fetchall()
     connection.execute(f"{SCHEMA} CREATE TABLE ballast (body BLOB)").fetchall()
     with connection:
         connection.executemany(
@@ -53,6 +59,14 @@ def make_slack(path: Path, pages: int) -> None:
         connection.execute(
             "DELETE FROM ballast WHERE rowid = (SELECT max(rowid) FROM ballast)"
         ).fetchall()
+    connection.close()
+
+
+def roll_back(path: Path) -> None:
+    """Open a ledger as its application does: SQLite rolls back what was cut off."""
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(30_000)
+    connection.execute("SELECT count(*) FROM ledger").fetchall()
     connection.close()
 
 

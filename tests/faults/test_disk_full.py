@@ -11,9 +11,11 @@ import pytest
 
 from sqlitekeeper.backups.rclone import Rclone, RcloneError
 from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.proof import integrity_problems
 from tests.conftest import (
     BackupConfig,
+    Beside,
     Keeper,
     MakeDatabase,
     Mount,
@@ -294,17 +296,18 @@ def temporary(mount: Mount, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_conversion_without_temporary_room_is_refused(
-    keeper: Keeper, make_database: MakeDatabase, temporary: Path
+    keeper: Keeper, make_database: MakeDatabase, mount: Mount, temporary: Path
 ) -> None:
     """Which folder, how much, and the variable that chooses another one."""
-    path = make_database("data/app.sqlite3", rows=3000, auto_vacuum="none")
+    mount("data", "6m")
+    path = make_database("data/app.sqlite3", rows=2000, auto_vacuum="none")
     before = contents(path.parent)
     fill(temporary)
 
     run = keeper("convert", path, "--yes", "-q")
 
     assert run.status == 1
-    assert re.search(rf"VACUUM needs about {SIZE} in {temporary}, which has 0 Bytes", run.err)
+    assert re.search(rf"converting it needs about {SIZE} in {temporary}, which has 0 B", run.err)
     assert "SQLITE_TMPDIR" in run.err
     assert contents(path.parent) == before
 
@@ -318,7 +321,7 @@ def test_conversion_that_runs_out_of_room_is_rolled_back(
     temporary: Path,
     which: str,
 ) -> None:
-    """Somebody else takes the room of either folder in the middle of the VACUUM, or too late."""
+    """Somebody else takes the room of either folder in the middle, or too late."""
     home = mount("data", "96m")
     path = make_database("data/app.sqlite3", rows=30_000, auto_vacuum="none")
     before = path.read_bytes()
@@ -334,7 +337,7 @@ def test_conversion_that_runs_out_of_room_is_rolled_back(
     assert left == ["app.sqlite3"] or "holds it" in run.err + run.out, run
     if run.status:
         assert run.status == 1
-        assert re.search(rf"VACUUM needs about {SIZE} in {folder}, which has", run.err)
+        assert re.search(rf"converting it needs about {SIZE} in {folder}, which has", run.err)
         assert path.read_bytes() == before
     else:
         assert pragma(path, "auto_vacuum") == 2
@@ -342,3 +345,24 @@ def test_conversion_that_runs_out_of_room_is_rolled_back(
     assert_sound(path, 30_000)
     assert keeper("convert", path, "--yes", "-q").status == 0
     assert pragma(path, "auto_vacuum") == 2
+
+
+def test_conversion_that_fills_the_disk_gives_the_room_back(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    beside: Beside,
+    mount: Mount,
+    temporary: Path,
+) -> None:
+    """The WAL stays where an application has the database open, but does not stay large."""
+    home = mount("data", "96m")
+    path = make_database("data/app.sqlite3", rows=30_000, auto_vacuum="none")
+    beside("idle", path)
+    wal = sidecar(path, "-wal")
+    running = start_keeper("convert", path, "--yes")
+
+    with filled_once(home, lambda: size_of(wal) > 2**20):
+        run = running.end()
+
+    assert size_of(wal) == 0, run
+    assert run.status == 1 or pragma(path, "auto_vacuum") == 2

@@ -5,6 +5,7 @@ what has two tests shares them. A writer commits entries all the while, and what
 it was told is committed must be there.
 """
 
+from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
 from tests.backups.shelves import newest
 from tests.conftest import BackupConfig, Keeper, Outcome, pragma
+from tests.database.references import add_references, answers
 from tests.faults.conftest import StartWriter
 from tests.faults.killing import Killing, kills_asked
 from tests.faults.ledger import (
@@ -23,6 +25,7 @@ from tests.faults.ledger import (
     make_ledger,
     make_slack,
     problems_of,
+    roll_back,
 )
 from tests.faults.scene import age, assert_tidy, assert_whole, forget_set_aside, litter
 
@@ -77,27 +80,48 @@ def test_init(killing: Killing, keeper: Keeper, tmp_path: Path) -> None:
         assert size_of(sidecar(path, "-wal")) == size_of(sidecar(path, "-journal")) == 0
 
 
+@pytest.mark.parametrize("beside", ["beside a writer", "alone"])
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 def test_convert(
-    killing: Killing, keeper: Keeper, path: Path, tmp_path: Path, start_writer: StartWriter
+    killing: Killing,
+    keeper: Keeper,
+    tmp_path: Path,
+    start_writer: StartWriter,
+    journal_mode: str,
+    beside: str,
 ) -> None:
-    """The old mode or the new one, beside a writer."""
-    writer = start_writer(path)
+    """The old database or the new one, whole, and every query has the same answer."""
+    path = tmp_path / "data" / "app.sqlite3"
+    make_ledger(path, bytes_of_ballast=BALLAST, journal_mode=journal_mode)
+    add_references(path)
+    expected = answers(path)
+    writer = start_writer(path) if beside != "alone" else None
+    outcomes: Counter[str] = Counter()
 
     def command() -> list[object]:
         wanted = "none" if pragma(path, "auto_vacuum") else "incremental"
         return ["convert", path, "--yes", "--auto-vacuum", wanted]
 
-    for moment in killing.moments(command):
+    def assert_whole_and_the_same() -> None:
+        assert problems_of(path, writer.committed if writer else 0) == []
+        assert answers(path) == expected
+
+    for moment in killing.moments(command, kills_asked() // 4):
         arguments = command()
-        killing.kill(moment, arguments)
-        assert problems_of(path, writer.committed) == []
+        number = {"none": 0, "incremental": 2}[str(arguments[-1])]
+        was_killed = killing.kill(moment, arguments)
+        roll_back(path)
+        outcomes[f"killed {was_killed}, converted {pragma(path, 'auto_vacuum') == number}"] += 1
+        assert_whole_and_the_same()
 
         assert keeper(*arguments).status == 0
 
-        assert problems_of(path, writer.committed) == []
-        assert pragma(path, "auto_vacuum") == (0 if arguments[-1] == "none" else 2)
+        assert_whole_and_the_same()
+        assert pragma(path, "auto_vacuum") == number
         assert_tidy(tmp_path)
-    writer.end()
+    print(dict(outcomes))
+    if writer:
+        writer.end()
     assert names(path.parent) == {"app.sqlite3"}
 
 
