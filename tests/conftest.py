@@ -243,6 +243,7 @@ def count_rows(path: Path, table: str = "t") -> int:
 def pragma(path: Path, name: str) -> Any:
     """A pragma's value, read through a fresh connection."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(int(WAIT_SECONDS * 1000))
     try:
         return connection.pragma(name)
     finally:

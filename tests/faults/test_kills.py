@@ -122,6 +122,7 @@ def test_convert(
     print(dict(outcomes))
     if writer:
         writer.end()
+    roll_back(path)
     assert names(path.parent) == {"app.sqlite3"}
 
 
