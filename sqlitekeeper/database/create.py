@@ -197,8 +197,12 @@ def _difference(
     """What an existing database has that was not asked for, and how to change it."""
     said = []
     if found.auto_vacuum != auto_vacuum:
-        command = f"keeper convert {shlex.quote(str(path))}"
-        said.append(f"auto_vacuum is {found.auto_vacuum}; to change it: {command}")
+        text = f"auto_vacuum is {found.auto_vacuum}"
+        if "none" in (found.auto_vacuum, auto_vacuum):
+            wanted = "" if auto_vacuum == "incremental" else f"--auto-vacuum {auto_vacuum} "
+            said.append(f"{text}; to change it: keeper convert {wanted}{shlex.quote(str(path))}")
+        else:
+            said.append(f"{text}, left to the application")
     if found.journal_mode != journal_mode:
         said.append(f"journal_mode is {found.journal_mode}, left to the application")
     return "; ".join(said) or None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, contents
+from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, contents, pragma
 
 
 @pytest.fixture
@@ -261,6 +261,47 @@ def test_mode_that_differs_from_the_configured_one_is_found(
     (found,) = [one for one in run.json["findings"] if one["check"] == "configured_mode"]
     assert (found["level"], found["database"], found["message"]) == ("warn", "app", said)
     assert fix in found["fix"]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[Path]:
+    """The database of a diskcache, which asks for auto_vacuum = full at each open."""
+    diskcache = pytest.importorskip("diskcache")
+    with diskcache.Cache(tmp_path / "cache") as cache:
+        for number in range(200):
+            cache[number] = bytes(5000)
+        cache.clear()
+    path = tmp_path / "cache" / "cache.db"
+    yield path
+    with diskcache.Cache(tmp_path / "cache"):
+        assert pragma(path, "auto_vacuum") == 1
+
+
+def test_nobody_is_told_to_convert_what_the_application_sets_back(
+    keeper: Keeper, cache: Path
+) -> None:
+    """What shrinks by itself is no fault; a conversion would not last."""
+    for command in ("doctor", "vacuum", "report", "init"):
+        run = keeper(command, cache, *["--exist-ok"][: command == "init"])
+        assert run.status == 0
+        assert "keeper convert" not in run.out + run.err
+
+
+def test_configured_mode_that_the_application_sets_back(
+    keeper: Keeper, cache: Path, tmp_path: Path
+) -> None:
+    """The configuration can give way, if a conversion has not lasted."""
+    (tmp_path / "keeper.toml").write_text(
+        '[[databases]]\npath = "cache/cache.db"\nauto_vacuum = "incremental"\nbackup = false\n'
+    )
+
+    run = keeper("doctor", "--json")
+
+    (found,) = [one for one in run.json["findings"] if one["check"] == "configured_mode"]
+    assert found["fix"] == (
+        'auto_vacuum = "full" in keeper.toml if the application asks for that whenever it opens'
+        f" the database; else: keeper convert --auto-vacuum incremental {cache}"
+    )
 
 
 def test_mode_as_configured_is_ok(

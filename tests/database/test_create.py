@@ -137,6 +137,22 @@ def test_existing_database_is_fine_when_asked(make_database: MakeDatabase) -> No
     assert contents(path.parent) == before
 
 
+@pytest.mark.parametrize(
+    ("found", "asked", "said"),
+    [
+        ("full", "incremental", "auto_vacuum is full, left to the application"),
+        ("none", "full", "auto_vacuum is none; to change it: keeper convert --auto-vacuum full {}"),
+    ],
+)
+def test_advice_on_an_existing_database_lasts(
+    make_database: MakeDatabase, found: str, asked: AutoVacuum, said: str
+) -> None:
+    """An application may ask for full whenever it opens it; none it would have to convert."""
+    path = make_database(auto_vacuum=found)
+
+    assert init_database(path, auto_vacuum=asked, exist_ok=True).reason == said.format(path)
+
+
 def test_something_that_is_no_database_is_refused_even_then(tmp_path: Path) -> None:
     """exist_ok does not extend to files that are no databases."""
     folder = tmp_path / "data"
