@@ -201,19 +201,19 @@ def _rewrite(connection: apsw.Connection, plan: ConvertPlan, listen: Listener) -
     def tell(done: int) -> None:
         listen(Tick(plan.name, "convert", min(done, total), total))
 
-    try:
-        with _opened(plan.path) as writer:
+    with _opened(plan.path) as writer:
+        try:
             rewrite(connection, writer, plan.path, plan.live_bytes, tell)
-    except NoRoomError:
-        # The WAL may have taken all that there was.
-        _checkpoint(connection, plan)
-        raise
-    except apsw.SQLError as error:
-        # Indexes, checks and generated columns may take what only the application has.
-        raise KeeperError(
-            f"{plan.path}: only the application can VACUUM it ({error})",
-            hint=f"let the application run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
-        ) from None
+        except NoRoomError:
+            # The WAL may have taken all that there was.
+            _checkpoint(connection, plan)
+            raise
+        except apsw.SQLError as error:
+            # Indexes, checks and generated columns may take what only the application has.
+            raise KeeperError(
+                f"{plan.path}: only the application can VACUUM it ({error})",
+                hint=f"let the application run: PRAGMA auto_vacuum = {plan.wanted}; VACUUM",
+            ) from None
 
 
 def _checkpoint(connection: apsw.Connection, plan: ConvertPlan) -> str | None:

@@ -89,9 +89,12 @@ def test_nothing_is_left_beside_the_database(make_database: MakeDatabase) -> Non
     assert list(contents(path.parent)) == ["app.sqlite3"]
 
 
-def test_writer_beside_loses_nothing(make_database: MakeDatabase, beside: Beside) -> None:
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_writer_beside_loses_nothing(
+    make_database: MakeDatabase, beside: Beside, journal_mode: str
+) -> None:
     """The application's commits go on before and after, without a pause."""
-    path = make_database(rows=2000, auto_vacuum="none")
+    path = make_database(rows=2000, auto_vacuum="none", journal_mode=journal_mode)
     writer = beside("write", path)
 
     result = convert(plan_conversion(path))
