@@ -155,8 +155,9 @@ def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
         problems = integrity_problems(connection, "integrity")
         if problems:
             raise CheckError(
-                f"{plan.path}: is damaged, left as it is: {problems[0]}",
-                hint="restore a snapshot, or salvage it with the sqlite3 shell's .recover",
+                f"{plan.path}: left as it is, since integrity_check complains: {problems[0]}",
+                hint="if the application works with it, let it REINDEX, or rebuild the full-text"
+                " index; else restore a snapshot, or salvage it with the sqlite3 shell's .recover",
             )
         connection.pragma("auto_vacuum", AUTO_VACUUM.index(plan.wanted))
         if plan.needs_vacuum:

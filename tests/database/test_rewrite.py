@@ -76,6 +76,47 @@ def test_answers_stay_the_same(
     assert answers(path) == expected
 
 
+def test_spatial_index_finds_the_same_places(tmp_path: Path) -> None:
+    """SpatiaLite keeps rowids in an R-Tree; keeper converts its tables without SpatiaLite."""
+    path = tmp_path / "map.sqlite3"
+
+    def with_spatialite() -> apsw.Connection:
+        connection = apsw.Connection(str(path))
+        connection.enable_load_extension(True)
+        try:
+            connection.load_extension("mod_spatialite")
+        except apsw.ExtensionLoadingError:
+            pytest.skip("mod_spatialite is missing")
+        return connection
+
+    connection = with_spatialite()
+    connection.execute(
+        "SELECT InitSpatialMetaData(1);"
+        "CREATE TABLE towns (name TEXT);"
+        "SELECT AddGeometryColumn('towns', 'place', 4326, 'POINT', 'XY');"
+        "SELECT CreateSpatialIndex('towns', 'place')"
+    ).fetchall()
+    with connection:
+        for number in range(1, 101):
+            connection.execute(
+                "INSERT INTO towns VALUES (?, MakePoint(?, 0, 4326))", (f"town{number}", number)
+            )
+        connection.execute("DELETE FROM towns WHERE rowid % 2")
+    search = (
+        "SELECT name FROM towns WHERE rowid IN (SELECT rowid FROM SpatialIndex"
+        " WHERE f_table_name = 'towns' AND search_frame = BuildMbr(30, -1, 60, 1))"
+    )
+    expected = connection.execute(search).fetchall()
+    connection.close()
+
+    convert(plan_conversion(path))
+
+    connection = with_spatialite()
+    assert len(expected) == 16
+    assert connection.execute(search).fetchall() == expected
+    connection.close()
+
+
 def test_settings_in_the_header_stay(make_database: MakeDatabase) -> None:
     """What the application has put there, and how its text and pages are laid out."""
     path = make_database(rows=1, auto_vacuum="none")
