@@ -14,7 +14,8 @@ def judge_expected(
     """Compare the modes that the configuration names; None: it leaves that open."""
     file = shlex.quote(str(path))
     fixes = {
-        "journal_mode": f"sqlite3 {file} 'PRAGMA journal_mode = {journal_mode}'",
+        "journal_mode": "stop the application, then:"
+        f" sqlite3 {file} 'PRAGMA journal_mode = {journal_mode}'",
         "auto_vacuum": f"keeper convert --auto-vacuum {auto_vacuum} {file}",
     }
     for key, wanted, actual in (
