@@ -17,6 +17,8 @@ MAGIC = b"SQLite format 3\0"
 TURSO_MVCC = b"\xff\xff"
 # https://sqlite.org/fileformat.html#schema_format_number
 NEWEST_SCHEMA_FORMAT = 4
+# What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages.
+TABLE_PAGES = (5, 13)
 
 
 def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
@@ -28,7 +30,7 @@ def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
     Raises:
         NotADatabaseError: `path` is encrypted, of another program, or of Turso's MVCC mode.
     """
-    header = connection.read("main", 0, 0, 100)[1]
+    header = connection.read("main", 0, 0, 101)[1]
     if not any(header[:16]):
         return
     if header[:16] != MAGIC:
@@ -43,7 +45,9 @@ def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
             f"{path}: is a Turso database in MVCC mode, which SQLite cannot read",
             hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",
         )
-    if int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
+    # Ciphers keep something in each page; so does SQLite's own cksumvfs, 8 bytes.
+    ciphered = header[20] not in (0, 8) and header[100] not in TABLE_PAGES
+    if ciphered or int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
         raise NotADatabaseError(f"{path}: is encrypted behind a plain header, or damaged")
 
 
