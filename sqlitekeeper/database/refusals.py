@@ -17,7 +17,7 @@ MAGIC = b"SQLite format 3\0"
 TURSO_MVCC = b"\xff\xff"
 # https://sqlite.org/fileformat.html#schema_format_number
 NEWEST_SCHEMA_FORMAT = 4
-# What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages.
+# What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages
 TABLE_PAGES = (5, 13)
 
 
@@ -46,7 +46,8 @@ def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
             hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",
         )
     # Ciphers keep something in each page; so does SQLite's own cksumvfs, 8 bytes.
-    ciphered = header[20] not in (0, 8) and header[100] not in TABLE_PAGES
+    odd = any(header[72:92]) or header[100] not in TABLE_PAGES
+    ciphered = odd and header[20] not in (0, 8)
     if ciphered or int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
         raise NotADatabaseError(f"{path}: is encrypted behind a plain header, or damaged")
 
