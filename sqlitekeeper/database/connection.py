@@ -5,6 +5,7 @@ the connection. A path is always a file's name, never a URI.
 """
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,12 +20,16 @@ from sqlitekeeper.database.files import (
     sidecar,
     size_of,
     stat_database,
+    wal_files,
 )
+from sqlitekeeper.database.holders import remove_unused
+from sqlitekeeper.database.journal import GoesOnError, guard, wait_for_others
 from sqlitekeeper.database.refusals import (
     refuse_foreign_sidecars,
     refuse_lone_wal,
     refuse_remote,
     refuse_second_name,
+    refuse_unreadable,
 )
 from sqlitekeeper.errors import (
     BusyError,
@@ -45,6 +50,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn apsw's exceptions into keeper's, with the file named."""
     try:
         yield
+    except GoesOnError as error:
+        raise BusyError(error.message, hint=error.hint) from None
     except apsw.BusyError:
         raise BusyError(
             f"{path}: database is locked",
@@ -53,15 +60,17 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except apsw.NotADBError:
         raise NotADatabaseError(f"{path}: is not an SQLite database, or it is encrypted") from None
     except apsw.CorruptError as error:
+        _refuse_torn(path)
         raise CheckError(
             f"{path}: the database is damaged ({error})",
             hint="restore a snapshot, or salvage it with the sqlite3 shell's .recover",
         ) from None
     except apsw.ReadOnlyError as error:
         if getattr(error, "extendedresult", None) in NEEDS_RECOVERY:
+            _refuse_torn(path)
             raise ReadOnlyError(
                 f"{path}: a transaction was cut off, and nobody has rolled it back yet",
-                hint="start the application, or open it once with the sqlite3 shell",
+                hint=f"start the application, or: keeper vacuum {shlex.quote(str(path))}",
             ) from None
         raise ReadOnlyError(f"{path}: {error}") from None
     except apsw.FullError:
@@ -76,6 +85,14 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             f"{path}: a name in its schema is not valid UTF-8: {found[:60]!r}",
             hint="rename it in the application: ALTER TABLE ... RENAME",
         ) from None
+
+
+def _refuse_torn(path: Path) -> None:
+    """Put a failure down to an application that writes pages whose locks SQLite does not see."""
+    try:
+        wait_for_others(path, 0, write=False)
+    except GoesOnError as error:
+        raise BusyError(error.message, hint=error.hint) from None
 
 
 def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
@@ -142,8 +159,11 @@ def open_database(
     with sqlite_errors(named), _watching(path, facts):
         connection = _connect(path, write)
         frozen = None
+        there = wal_files(path)
         try:
+            refuse_unreadable(connection, path)
             in_wal = in_wal_mode(connection)
+            wait_for_others(path, wait_seconds, write=write, in_wal=in_wal)
             if in_wal:
                 remote = network_filesystem(path)
                 before = _traces(path)
@@ -161,14 +181,19 @@ def open_database(
                     connection = _connect(path, write=True)
             harden(connection)
             wait_for_locks(connection, wait_seconds)
-            if in_wal and not frozen:
+            if write:
+                guard(connection, path, wait_seconds)
+            if not frozen and (in_wal or wal_files(path)):
                 _open_wal(connection, path, facts)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             yield connection
         except apsw.Error:
             _refuse_changed(path, frozen)
             raise
         finally:
             connection.close()
+            if made := wal_files(path) - there:
+                remove_unused(path, made)
         _refuse_changed(path, frozen)
 
 
@@ -195,7 +220,10 @@ def in_wal_mode(connection: apsw.Connection) -> bool:
 
 def _connect(path: Path, write: bool) -> apsw.Connection:
     mode = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    return apsw.Connection(os.fspath(path), flags=mode)
+    connection = apsw.Connection(os.fspath(path), flags=mode)
+    # Closing it would bring the WAL into the file, also of a database that it cannot read.
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return connection
 
 
 def _connect_immutable(path: Path) -> apsw.Connection:
@@ -249,7 +277,7 @@ def _refuse_changed(path: Path, frozen: tuple[object, ...] | None) -> None:
 
 
 def _open_wal(connection: apsw.Connection, path: Path, before: os.stat_result) -> None:
-    """Have SQLite open the WAL, and make sure that it belongs to the file that was opened.
+    """Have SQLite read the schema, and make sure that the WAL belongs to the file that was opened.
 
     Both are opened by name. An application that replaces its database in between
     would have its new WAL checkpointed into the old file, and emptied.
@@ -257,7 +285,7 @@ def _open_wal(connection: apsw.Connection, path: Path, before: os.stat_result) -
     Raises:
         BusyError: there is another file now, or none.
     """
-    pragma_int(connection, "schema_version")
+    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
     _refuse_replaced(path, before)
 
 
@@ -279,7 +307,8 @@ def _would_leave_sidecars(path: Path) -> bool:
     write removes them as it closes, and has nothing to checkpoint before. What
     counts is what this process can write: root could write a read-only file.
     """
-    return not sidecar(path, "-wal").exists() and can_write(path)
+    there = [suffix for suffix in ("-wal", "-journal") if sidecar(path, suffix).exists()]
+    return not there and can_write(path)
 
 
 def harden(connection: apsw.Connection) -> None:

@@ -21,11 +21,11 @@ from sqlitekeeper.database.files import (
     mounts_now,
     network_filesystem,
     sidecar,
-    size_of,
     stat_database,
 )
 from sqlitekeeper.database.findings import Finding, Level
 from sqlitekeeper.database.holders import openers, parse_locks, wal_readers
+from sqlitekeeper.database.journal import is_hot, journal_header
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.wal_reset_bug import is_affected, last_writer, version_text
 from sqlitekeeper.errors import BusyError, KeeperError, NotADatabaseError, as_keeper_error
@@ -110,7 +110,7 @@ def memory_filesystem(path: Path) -> str | None:
 
 def _not_opened(name: str, error: KeeperError) -> Finding:
     fix = error.hint
-    if isinstance(error, NotADatabaseError):
+    if isinstance(error, NotADatabaseError) and not fix:
         fix = f"keeper restore {shlex.quote(name)} if it should be one; else leave it out"
     # A lock says that the application works, not that anything is wrong.
     level: Level = "warn" if isinstance(error, BusyError) else "fail"
@@ -193,37 +193,26 @@ def _litestream(name: str, path: Path) -> Finding:
 
 
 def _journal(name: str, path: Path, facts: os.stat_result) -> Finding:
-    file = sidecar(path, "-journal")
-    if not _hot(file) or _in_use(path, facts):
-        return Finding("ok", name, "hot_journal", "no transaction was cut off")
+    ok = Finding("ok", name, "hot_journal", "no transaction was cut off")
+    header = journal_header(path)
+    if not is_hot(header) or _in_use(path, facts):
+        return ok
     time.sleep(SECOND_LOOK_SECONDS)
-    if not _hot(file) or _in_use(path, facts):
-        return Finding("ok", name, "hot_journal", "no transaction was cut off")
+    if journal_header(path) != header or _in_use(path, facts):
+        return ok
     return Finding(
         "fail",
         name,
         "hot_journal",
-        f"{file.name}: a transaction was cut off, and nobody has rolled it back yet; until then"
-        " nobody can read the database without writing to it. Do not delete this file",
-        f"start the application, or: sqlite3 {shlex.quote(str(path))} 'PRAGMA quick_check'",
+        f"{path.name}-journal: a transaction was cut off, and nobody has rolled it back yet; until"
+        " then nobody can read the database without writing to it. Do not delete this file",
+        f"start the application, or: keeper vacuum {shlex.quote(str(path))}",
     )
-
-
-def _hot(journal: Path) -> bool:
-    """Whether a journal has content; zeroed is how journal_mode PERSIST keeps one."""
-    try:
-        # Not a file that SQLite locks, so opening it drops no lock.
-        with journal.open("rb") as stream:
-            return stream.read(1) not in (b"", b"\0")
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return size_of(journal) > 0
 
 
 def _in_use(path: Path, facts: os.stat_result) -> bool:
     """Whether another process has the database open, or, whoever's it is, a lock on it."""
-    if openers([path]):
+    if openers([path]) or os.path.lexists(sidecar(path, ".lock")):
         return True
     try:
         locks = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
@@ -258,7 +247,7 @@ def _journal_mode(name: str, path: Path, found: Measurement) -> Finding:
         "journal_mode",
         f"journal_mode is {found.journal_mode}, and {_listed(users)} has it open: readers and"
         " writers keep each other waiting, and writers wait while a snapshot is made",
-        f"sqlite3 {shlex.quote(str(path))} 'PRAGMA journal_mode = wal'",
+        f"stop the application, then: sqlite3 {shlex.quote(str(path))} 'PRAGMA journal_mode = wal'",
     )
 
 

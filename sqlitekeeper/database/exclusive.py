@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlitekeeper.database.files import SIDECARS, sidecar
 from sqlitekeeper.database.holders import openers
+from sqlitekeeper.database.journal import refuse_transaction
 from sqlitekeeper.errors import BusyError, KeeperError
 
 # The bytes that SQLite locks: pending, reserved, and 510 shared ones
@@ -32,10 +33,13 @@ def refuse_if_open(path: Path) -> None:
     """Refuse a database that a process of this host has open, deleted or not.
 
     Raises:
-        BusyError: names the processes, as far as this user may see them.
+        BusyError: names the processes, as far as this user may see them; or another host
+            or container locks it by a `.lock` beside it.
     """
     users = openers([path, *(sidecar(path, suffix) for suffix in SIDECARS)])
     if not users:
+        if os.path.lexists(path):
+            refuse_transaction(path)
         return
     who = ", ".join(map(str, users))
     if os.path.lexists(path):

@@ -21,7 +21,8 @@ def judge_expected(
             f" whenever it opens the database; else: {convert}"
         )
     fixes = {
-        "journal_mode": f"sqlite3 {file} 'PRAGMA journal_mode = {journal_mode}'",
+        "journal_mode": "stop the application, then:"
+        f" sqlite3 {file} 'PRAGMA journal_mode = {journal_mode}'",
         "auto_vacuum": convert,
     }
     for key, wanted, actual in (

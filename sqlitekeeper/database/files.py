@@ -39,6 +39,11 @@ def sidecar(path: Path, suffix: str) -> Path:
     return Path(os.path.realpath(path) + suffix)
 
 
+def wal_files(path: Path) -> set[Path]:
+    """What lies beside a database because of its WAL."""
+    return {file for suffix in ("-wal", "-shm") if (file := sidecar(path, suffix)).exists()}
+
+
 def stat_database(path: Path) -> os.stat_result:
     """Stat a database file.
 

@@ -72,6 +72,11 @@ def is_settled(connection: apsw.Connection, path: Path) -> bool:
     return frames >= 0 and not (is_whole and frame[8:16] == header[16:24])
 
 
+def times_are_true(path: Path) -> bool:
+    """Whether each write to a file shows at once in the time that stat() gives."""
+    return _tells_the_truth(filesystem(path))
+
+
 def _tells_the_truth(name: str | None) -> bool:
     """Whether stat() is always up to date: what another host or a program serves may lag behind."""
     return name is not None and name not in NETWORK_FILESYSTEMS and not name.startswith("fuse.")

@@ -2,11 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlitekeeper.database.files import sidecar
+import apsw
+
+from sqlitekeeper.database.files import sidecar, size_of
 
 # Where the WAL index keeps its reader locks, one byte each
 # (https://sqlite.org/walformat.html, "WAL Locks").
@@ -42,6 +45,35 @@ def parse_locks(text: str, device: int, inode: int) -> dict[int, list[range]]:
             end = 2**63 if fields[7] == "EOF" else int(fields[7])
             held.setdefault(int(fields[4]), []).append(range(int(fields[6]), end + 1))
     return held
+
+
+@contextmanager
+def locking_file(path: Path, mode: int = apsw.SQLITE_OPEN_READONLY) -> Iterator[apsw.VFSFile]:
+    """A database file as SQLite locks it, of which this process may have connections too.
+
+    Closing it drops no lock of theirs, which closing what was opened by `open` does.
+    """
+    file = apsw.VFSFile("unix", os.path.realpath(path), [mode | apsw.SQLITE_OPEN_MAIN_DB, 0])
+    try:
+        yield file
+    finally:
+        file.xClose()
+
+
+def remove_unused(path: Path, made: Iterable[Path]) -> None:
+    """Remove the -shm, and a -wal without content, if nobody has the database open.
+
+    As SQLite does it itself: under an exclusive lock, if that is to be had at once.
+    """
+    with (
+        contextlib.suppress(apsw.Error, OSError),
+        locking_file(path, apsw.SQLITE_OPEN_READWRITE) as file,
+    ):
+        file.xLock(apsw.SQLITE_LOCK_SHARED)
+        file.xLock(apsw.SQLITE_LOCK_EXCLUSIVE)
+        for one in made:
+            if one.name.endswith("-shm") or not size_of(one):
+                one.unlink(missing_ok=True)
 
 
 def wal_readers(path: Path) -> list[Process]:

@@ -5,9 +5,51 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+import apsw
+
 from sqlitekeeper.database.files import mounts_now, network_filesystem, sidecar, size_of, user_name
+from sqlitekeeper.database.journal import is_hot, journal_header
 from sqlitekeeper.database.set_aside import set_asides
-from sqlitekeeper.errors import KeeperError, ReadOnlyError
+from sqlitekeeper.errors import KeeperError, NotADatabaseError, ReadOnlyError
+
+MAGIC = b"SQLite format 3\0"
+# The versions for writing and reading; what is committed is in `<file>-log`.
+TURSO_MVCC = b"\xff\xff"
+# https://sqlite.org/fileformat.html#schema_format_number
+NEWEST_SCHEMA_FORMAT = 4
+# What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages
+TABLE_PAGES = (5, 13)
+
+
+def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
+    """Refuse what SQLite cannot read by its header, before SQLite looks for its WAL or journal.
+
+    Those of an encrypted database it would bring into the file all the same, and remove.
+    Page 1 is all zeros while the first transaction of a new database goes on.
+
+    Raises:
+        NotADatabaseError: `path` is encrypted, of another program, or of Turso's MVCC mode.
+    """
+    header = connection.read("main", 0, 0, 101)[1]
+    if not any(header[:16]):
+        return
+    if header[:16] != MAGIC:
+        raise NotADatabaseError(
+            f"{path}: is not an SQLite database, or it is encrypted",
+            hint="start the application, which rolls back what is in the journal beside it"
+            if is_hot(journal_header(path))
+            else None,
+        )
+    if header[18:20] == TURSO_MVCC:
+        raise NotADatabaseError(
+            f"{path}: is a Turso database in MVCC mode, which SQLite cannot read",
+            hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",
+        )
+    # Ciphers keep something in each page; so does SQLite's own cksumvfs, 8 bytes.
+    odd = any(header[72:92]) or header[100] not in TABLE_PAGES
+    ciphered = odd and header[20] not in (0, 8)
+    if ciphered or int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
+        raise NotADatabaseError(f"{path}: is encrypted behind a plain header, or damaged")
 
 
 def refuse_foreign_sidecars(path: Path, owner: int) -> None:

@@ -8,6 +8,8 @@ import apsw
 from sqlitekeeper.database.connection import harden, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT
 from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.journal import GoesOnError, wait_for_others
+from sqlitekeeper.database.refusals import refuse_unreadable
 from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError, ReadOnlyError
 
 # What changes when somebody writes to a file; None where there is nothing in it.
@@ -60,7 +62,9 @@ def settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
         connection = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            refuse_unreadable(connection, path)
             harden(connection)
+            wait_for_others(path, 0, write=True)
             # The lock then stays until the connection is closed, and no -shm is made.
             connection.pragma("locking_mode", "exclusive")
             connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()
@@ -69,6 +73,8 @@ def settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
             settled = trace(path)
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             return settled
+        except GoesOnError:
+            raise
         except apsw.BusyError:
             raise BusyError(f"{path}: another process has it open", hint=HINT) from None
         finally:

@@ -25,11 +25,12 @@ from sqlitekeeper.database.connection import (
     sqlite_errors,
 )
 from sqlitekeeper.database.files import free_bytes, size_of
-from sqlitekeeper.database.fingerprint import is_settled
+from sqlitekeeper.database.fingerprint import is_settled, times_are_true
 from sqlitekeeper.database.flushing import flushed_wal
+from sqlitekeeper.database.journal import wait_for_others
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.page_copy import copy_pages
-from sqlitekeeper.errors import KeeperError, NoRoomError
+from sqlitekeeper.errors import BusyError, KeeperError, NoRoomError
 from sqlitekeeper.events import Listener, Note, Tick, ignore
 
 WAIT_SECONDS = 30.0
@@ -108,7 +109,10 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         )
         create_private(target)
         try:
-            with flushed_wal(path, listen, name) if _takes_long(found) else nullcontext():
+            with (
+                flushed_wal(path, listen, name) if _takes_long(found) else nullcontext(),
+                nullcontext() if found.journal_mode == "wal" else _unwritten(path),
+            ):
                 with unsynced(connection):
                     cause = _vacuum_into(connection, target)
                 if cause:
@@ -135,6 +139,43 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
 def _takes_long(found: Measurement) -> bool:
     """Whether others may write much to its WAL while it is read."""
     return found.journal_mode == "wal" and found.live_bytes >= LARGE_BYTES
+
+
+@contextmanager
+def _unwritten(path: Path) -> Iterator[None]:
+    """Hold a read lock on a rollback-journal database, and see that nobody writes to it.
+
+    Who locks as SQLite does cannot. An application with the VFS unix-dotfile or unix-none
+    can, and what is read meanwhile is of no one state.
+
+    Raises:
+        BusyError: somebody did.
+    """
+    with open_database(path, wait_seconds=WAIT_SECONDS) as reader, reader:
+        pragma_int(reader, "schema_version")
+        before = _written(reader, path)
+        try:
+            yield
+        except apsw.CorruptError:
+            _refuse_written(reader, path, before)
+            raise
+        _refuse_written(reader, path, before)
+
+
+def _refuse_written(reader: apsw.Connection, path: Path, before: tuple[object, ...]) -> None:
+    wait_for_others(path, 0, write=False)
+    if _written(reader, path) != before:
+        raise BusyError(
+            f"{path}: somebody wrote to it while it was read, in spite of SQLite's locks",
+            hint="try again; an application with the VFS unix-dotfile or unix-none does so",
+        )
+
+
+def _written(reader: apsw.Connection, path: Path) -> tuple[object, ...]:
+    """What is another one after a write: https://sqlite.org/fileformat.html#file_change_counter."""
+    facts = path.stat()
+    modified = facts.st_mtime_ns if times_are_true(path) else None
+    return facts.st_ino, facts.st_size, modified, reader.read("main", 0, 24, 4)
 
 
 @contextmanager

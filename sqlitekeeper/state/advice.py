@@ -65,7 +65,8 @@ def advise(name: str, path: Path, found: Measurement, known: Circumstances) -> l
     if found.journal_mode == "delete" and known.written_lately:
         text = (
             "journal_mode is delete, so readers and writers wait for each other;"
-            f" to have WAL: sqlite3 {file} 'PRAGMA journal_mode = wal'"
+            " to have WAL: stop the application, then:"
+            f" sqlite3 {file} 'PRAGMA journal_mode = wal'"
         )
         advice.append(Advice(1, text))
     if known.configured_backup and (kind := _fleeting(name, path)):

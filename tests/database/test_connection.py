@@ -1,6 +1,7 @@
 """Opening other people's databases: nothing changed, nothing left, nobody locked out."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -9,7 +10,7 @@ import pytest
 from sqlitekeeper.database.connection import open_database, wait_for_locks
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.errors import BusyError, KeeperError
-from tests.conftest import MakeDatabase, OtherUser, contents, count_rows, needs_root
+from tests.conftest import Beside, MakeDatabase, OtherUser, contents, count_rows, needs_root
 
 
 @pytest.mark.parametrize("size", [5, 99, 5000])
@@ -85,6 +86,86 @@ def test_reading_does_not_checkpoint_somebody_elses_wal(
     assert {name: after[name] for name in ("app.sqlite3", "app.sqlite3-wal")} == {
         name: before[name] for name in ("app.sqlite3", "app.sqlite3-wal")
     }
+
+
+@pytest.fixture(params=["content", "0 bytes"])
+def copied(request: pytest.FixtureRequest, make_database: MakeDatabase, tmp_path: Path) -> Path:
+    """A database with a WAL and no index of it: as Turso leaves it, or copied."""
+    path = make_database("live/app.sqlite3", rows=1)
+    copy = tmp_path / "copied" / "app.sqlite3"
+    copy.parent.mkdir()
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO t (body) VALUES (1)").fetchall()
+    wal = copy.with_name("app.sqlite3-wal")
+    if request.param == "content":
+        wal.write_bytes(path.with_name("app.sqlite3-wal").read_bytes())
+    else:
+        wal.touch()
+    copy.write_bytes(path.read_bytes())
+    connection.close()
+    return copy
+
+
+def _read_damaged(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.write(b"SQLite format 3\0".ljust(200, b"\2"))
+    with pytest.raises(KeeperError):
+        measure(path)
+
+
+def _read_interrupted(path: Path) -> None:
+    def read() -> None:
+        with open_database(path) as connection:
+            connection.execute("SELECT count(*) FROM t").fetchall()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read()
+
+
+def _read_beside_another_reader(path: Path) -> None:
+    with open_database(path) as connection:
+        connection.execute("SELECT count(*) FROM t").fetchall()
+        measure(path)
+
+
+@pytest.mark.parametrize(
+    "read", [measure, _read_interrupted, _read_beside_another_reader, _read_damaged]
+)
+def test_reading_leaves_no_index_of_a_wal(copied: Path, read: Callable[[Path], object]) -> None:
+    """A read-only connection makes a -shm and cannot remove it; the WAL stays as it is."""
+    wal = copied.with_name("app.sqlite3-wal")
+    before = wal.read_bytes()
+
+    read(copied)
+
+    assert sorted(contents(copied.parent)) == ["app.sqlite3", "app.sqlite3-wal"]
+    assert wal.read_bytes() == before
+
+
+def test_index_that_an_application_uses_by_now_stays(copied: Path, beside: Beside) -> None:
+    """Somebody may open a database while it is read."""
+    with open_database(copied) as connection:
+        connection.execute("SELECT count(*) FROM t").fetchall()
+        application = beside("read", copied)
+        index = copied.with_name("app.sqlite3-shm").stat().st_ino
+
+    assert copied.with_name("app.sqlite3-shm").stat().st_ino == index
+    application.end()
+
+
+def test_failed_writer_leaves_no_sidecars(make_database: MakeDatabase) -> None:
+    """It neither brings the WAL into a file that it cannot read, nor leaves an index."""
+    path = make_database("data/app.sqlite3")
+    with path.open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"\2" * 200)
+    before = contents(path.parent)
+
+    with pytest.raises(KeeperError), open_database(path, write=True):
+        pass
+
+    assert contents(path.parent) == before
 
 
 def test_name_that_looks_like_a_uri_is_a_file(

@@ -162,7 +162,7 @@ def test_rollback_journal_beside_a_running_application(
     found = finding(path, "journal_mode")
     assert found.level == "warn"
     assert f"pid {application.pid}" in found.message
-    assert found.fix == f"sqlite3 {path} 'PRAGMA journal_mode = wal'"
+    assert found.fix == (f"stop the application, then: sqlite3 {path} 'PRAGMA journal_mode = wal'")
 
 
 def test_rollback_journal_that_nobody_uses(make_database: MakeDatabase) -> None:
@@ -307,7 +307,7 @@ def test_hot_journal_after_a_crash(cut_off: Path) -> None:
     assert contents(cut_off.parent) == before
     assert found.level == "fail"
     assert found.fix is not None
-    assert found.fix.endswith(f"sqlite3 {cut_off} 'PRAGMA quick_check'")
+    assert found.fix.endswith(f"keeper vacuum {cut_off}")
 
 
 def test_hot_journal_is_gone_once_it_was_rolled_back(cut_off: Path) -> None:
