@@ -1,19 +1,13 @@
 """Which destinations share a place: what two commands both write there, one of them deletes."""
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlitekeeper.config.paths import is_local
+from sqlitekeeper.config.paths import is_local, split_remote
 from sqlitekeeper.config.settings import Database, FileSet
 from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
-
-# rclone's fs/fspath: a name, options with quoted values, a colon, a path.
-_REMOTE = re.compile(
-    r"""(?P<name>:?[^:,]*)(?P<options>(?:"[^"]*"|'[^']*'|[^:"'])*):(?P<path>.*)""", re.DOTALL
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +75,10 @@ def place_of(to: str) -> tuple[str, tuple[str, ...]]:
     """
     if is_local(to):
         return "", _steps(os.path.realpath(to))
-    found = _REMOTE.fullmatch(to)
-    if found is None:
+    parts = split_remote(to)
+    if parts is None:
         return to, ()
-    name, options, path = found["name"], found["options"], found["path"]
+    name, options, path = parts
     if name == ":local":
         return "", _steps(os.path.realpath(path))
     # A remote made on the spot is told apart by its options alone: ":sftp,host=a:x".

@@ -229,6 +229,40 @@ def test_command_line_destinations_replace_the_configured_ones(
     assert not to.exists()
 
 
+def test_empty_steps_and_dots_in_a_remote_make_no_other_place(
+    keeper: Keeper, backup_config: BackupConfig, make_database: MakeDatabase, s3: S3
+) -> None:
+    """What is backed up, listed, restored and pruned lies where it would without them."""
+    name = f"{s3.to}//a/./b/"
+    backup_config(make_database(rows=3), to=name, keep_daily=0, keep_weekly=0, keep_monthly=0)
+
+    for _ in range(2):
+        assert keeper("backup", "--force").status == 0
+    again = keeper("backup", "--to", f"{s3.to}/a/b", "--json")
+
+    assert again.entry["outcome"] == "unchanged"
+    here, there = keeper("snapshots", "--json"), keeper("snapshots", "--json", "--from", name)
+    assert here.json["snapshots"] == there.json["snapshots"]
+    assert [one["to"] for one in here.json["snapshots"]] == [f"{s3.to}/a/b"]
+    assert keeper("restore", "app", "--from", name, "--to", "back.db").status == 0
+    assert keeper("prune", "--from", name).status == 0
+    assert keeper("status").status == 0
+    assert keeper("status", "--fleet", f"{s3.to}/./").status == 0
+    assert len(list(s3.folder.glob("a/b/app/*.sqlite3"))) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--to"], ["--dry-run", "--to"]])
+def test_remote_with_a_way_back_up_is_refused(
+    keeper: Keeper, make_database: MakeDatabase, arguments: list[str], s3: S3
+) -> None:
+    """A run would say shipped, and nobody would ever find it again."""
+    run = keeper("backup", make_database(rows=3), *arguments, f"{s3.to}/x/../y")
+
+    assert run.status == 2
+    assert f"{s3.to}/x/../y: the path of a remote must not have .. in it" in run.err
+    assert not list(s3.folder.iterdir())
+
+
 def test_unknown_remote_has_a_hint(keeper: Keeper, three: list[Path]) -> None:
     """A remote that rclone does not know ends the run before any snapshot."""
     run = keeper("backup", "--to", "unknown:bucket", "--json")

@@ -15,7 +15,7 @@ SHARED = [
     ("b2:bucket/x", "b2,hard_delete=true:bucket/x", "is the same place as"),
     ("b2:bucket", "b2:bucket/files", "lies inside"),
     ("b2:", "b2:bucket/files", "lies inside"),
-    ("b2:bucket/web1", "b2:bucket/web1/../web1/files", "lies inside"),
+    ("b2:bucket/web1", "b2:bucket/./web1//files", "lies inside"),
     ("b2:bucket/web1", "b2:bucket", "holds"),
     ("b2:bucket/{hostname}", "b2:bucket/web1", "is the same place as"),
     ("b2:bucket/web1", "b2:bucket/{hostname}/files", "lies inside"),
@@ -95,7 +95,7 @@ def test_symlinks_lead_to_one_place(configure: Configure, folder: Path) -> None:
     [
         ("/srv/up", "/srv/up/backup", "lies inside"),
         ("/srv/up", "/srv", "holds"),
-        ("/srv/up", ":local:/srv/up/", "is the same place as"),
+        ("/srv/up", ":local:/srv/up", "is the same place as"),
     ],
 )
 def test_folder_is_not_synced_into_itself(
