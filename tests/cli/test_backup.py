@@ -192,6 +192,39 @@ def test_name_twin_is_refused(
     assert not to.exists()
 
 
+def test_names_that_a_destination_may_take_for_one_are_refused_where_they_are_shipped(
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path
+) -> None:
+    """Where case does not count, each overwrites the other; all that ships nothing goes on."""
+    paths = [make_database(f"{name}/db.sqlite3", rows=3) for name in ("Acme", "acme")]
+    pattern = {"path": paths[0].parent.parent / "*/db.sqlite3", "name": "{parent}"}
+    backup_config(pattern, to=to)
+
+    for command in (["backup"], ["backup", "acme"], ["backup", "--dry-run"], ["config", "show"]):
+        run = keeper(*command)
+        assert run.status == 2
+        assert f"{paths[1]} has the name acme, which many destinations do not tell from" in run.err
+    assert not to.exists()
+    assert keeper("vacuum").status == 0
+    doctor = keeper("doctor", "--json")
+    assert doctor.status == 1
+    assert "names" in [one["check"] for one in doctor.json["findings"] if one["level"] == "fail"]
+
+
+def test_snapshots_of_names_that_differ_in_case_come_back(
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path
+) -> None:
+    """Where they were shipped before that was refused, or by two hosts."""
+    for name in ("Acme", "acme"):
+        path = make_database(f"{name}.sqlite3", rows=3)
+        backup_config(path, to=to)
+        assert keeper("backup").status == 0
+    backup_config(path.parent / "[Aa]cme.sqlite3", to=to)
+
+    assert keeper("status").status == 0
+    assert keeper("restore", "Acme", "--to", "back.db").status == 0
+
+
 # Where to
 
 
