@@ -112,6 +112,6 @@ def _plain_remote(to: str) -> str:
     if ".." in steps:
         raise ConfigError(
             f"{readable(to)}: the path of a remote must not have .. in it",
-            hint="an object store has no folder above; write the path out",
+            hint="object stores have no folder above; write it out: b2:bucket/web1, sftp:/srv/web1",
         )
     return f"{name}{options}:{'/' if path.startswith('/') else ''}{'/'.join(steps)}"
