@@ -13,17 +13,16 @@ from importlib import import_module
 
 import humanize
 
-from sqlitekeeper import backups, config, database, output, state
+import sqlitekeeper
 from sqlitekeeper.cli.app import run_command_line
 
 
 def main() -> int:
     """Become the other user, and carry out a keeper command."""
     uid, gid, *arguments = sys.argv[1:]
-    for room in (config, database, output, state, backups):
-        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+    for module in pkgutil.walk_packages(sqlitekeeper.__path__, "sqlitekeeper."):
+        if not module.name.endswith("__main__"):
             import_module(module.name)
-    import_module(f"sqlitekeeper.cli.{arguments[0]}")
     # These import on first use, and so does what a configuration needs to be read.
     import_module("difflib")
     import_module("tomllib")

@@ -449,6 +449,7 @@ class OtherUser:
     uid: int
     gid: int
     folder: Path
+    rclone: Path
 
     def keeper(self, *arguments: object) -> Outcome:
         """Run a keeper command as this user, with a state folder of their own."""
@@ -458,7 +459,10 @@ class OtherUser:
             cwd=REPOSITORY,
             env=os.environ
             | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)}
-            | {"RCLONE_CONFIG": str(self.folder / "rclone.conf")},
+            | {
+                "RCLONE_CONFIG": str(self.folder / "rclone.conf"),
+                "KEEPER_RCLONE": str(self.rclone),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -468,8 +472,20 @@ class OtherUser:
         return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.fixture(scope="session")
+def rclone_for_all() -> Iterator[Path]:
+    """The rclone beside Python, or a copy of it where only root may look at that."""
+    program = Path(sys.executable).with_name("rclone")
+    if all(one.stat().st_mode & 0o001 for one in (program.resolve(), *program.resolve().parents)):
+        yield program
+        return
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(shutil.copy(program, name))
+
+
 @pytest.fixture
-def other_user() -> Iterator[OtherUser]:
+def other_user(rclone_for_all: Path) -> Iterator[OtherUser]:
     """Somebody else on this machine, with a folder of their own outside tmp_path."""
     if os.geteuid() != 0:
         pytest.skip("only root can run keeper as somebody else")
@@ -481,7 +497,7 @@ def other_user() -> Iterator[OtherUser]:
         folder = Path(name)
         os.chown(folder, account.pw_uid, account.pw_gid)
         folder.chmod(0o755)
-        yield OtherUser("nobody", account.pw_uid, account.pw_gid, folder)
+        yield OtherUser("nobody", account.pw_uid, account.pw_gid, folder, rclone_for_all)
 
 
 Mount = Callable[..., Path]

@@ -125,6 +125,8 @@ def _run(arguments: list[str], record: RunRecord) -> int:
     except BrokenPipeError:
         raise
     except (KeeperError, OSError) as error:
+        if isinstance(error, OSError):
+            sys.stdout.flush()  # where that is what failed, it is said once
         trouble = as_keeper_error(error)
         return _fail(record, arguments, trouble.exit_code, trouble.message, trouble.hint)
     except Exception as error:

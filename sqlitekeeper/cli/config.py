@@ -9,6 +9,7 @@ import click
 from sqlitekeeper.backups.rclone_program import find_rclone
 from sqlitekeeper.cli.completion import complete_folders
 from sqlitekeeper.cli.session import Session, common_options
+from sqlitekeeper.config import refuse_claimed_names, refuse_indistinct_files
 from sqlitekeeper.config.finding import find_databases
 from sqlitekeeper.config.line_numbers import lines_of_databases
 from sqlitekeeper.config.loading import SEARCHED
@@ -130,6 +131,8 @@ class Shown:
 def show(session: Session) -> int:
     """Read the configuration and print it."""
     config = session.config()
+    refuse_claimed_names(config, ())
+    refuse_indistinct_files(config.files, config.backup.to)
     lines = lines_of_databases(config.file, config.databases)
     rclone = _rclone(session, config)
     rows = config_rows(config, SEARCHED, rclone, lines)

@@ -17,12 +17,18 @@ from sqlitekeeper.backups.files import diagnose_folder
 from sqlitekeeper.backups.same_disk import diagnose_same_disk
 from sqlitekeeper.cli.destinations import make_rclone
 from sqlitekeeper.cli.session import Session, common_options, database_arguments
-from sqlitekeeper.config import Config, Database, select_databases
+from sqlitekeeper.config import (
+    Config,
+    Database,
+    refuse_claimed_names,
+    refuse_indistinct_files,
+    select_databases,
+)
 from sqlitekeeper.config.settings import COMMAND_LINE
 from sqlitekeeper.database.diagnosis import DatabaseDiagnosis, diagnose_database, find_twins
 from sqlitekeeper.database.expected import judge_expected
 from sqlitekeeper.database.findings import Finding
-from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.output.doctor import show_findings, total
 from sqlitekeeper.output.json_text import print_object, results_object
 
@@ -57,6 +63,7 @@ def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
         if found := diagnosis.measured:
             modes = (one.journal_mode, one.auto_vacuum)
             findings += judge_expected(one.name, one.path, found, *modes)
+    findings += _indistinct_names(config)
     findings += find_twins((one.name, one.path) for one in databases)
     saved = {one.name: one.path for one in databases if one.name in plan.databases}
     findings += diagnose_same_disk(plan.to, saved)
@@ -101,6 +108,15 @@ def _diagnose(database: Database) -> DatabaseDiagnosis:
         fix = f"correct path at {database.origin}, or add: optional = true"
         return DatabaseDiagnosis((Finding("fail", name, "open", message, fix),))
     return diagnose_database(name, path)
+
+
+def _indistinct_names(config: Config) -> list[Finding]:
+    try:
+        refuse_claimed_names(config, ())
+        refuse_indistinct_files(config.files, config.backup.to)
+    except ConfigError as error:
+        return [Finding("fail", None, "names", error.message, error.hint)]
+    return []
 
 
 def _ask(session: Session, config: Config, plan: BackupPlan, now: datetime) -> list[Finding]:

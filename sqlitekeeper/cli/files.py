@@ -8,7 +8,7 @@ from sqlitekeeper.backups.files import FilesJob, FilesOptions, sync_files
 from sqlitekeeper.cli.completion import complete_file_sets
 from sqlitekeeper.cli.destinations import make_rclone
 from sqlitekeeper.cli.session import Session, common_options
-from sqlitekeeper.config import Config, FileSet
+from sqlitekeeper.config import Config, FileSet, refuse_indistinct_files
 from sqlitekeeper.config.wording import nearest, readable
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.files import show_files
@@ -34,6 +34,7 @@ is empty, nothing is changed and the run fails.
 def command(session: Session, names: tuple[str, ...], dry_run: bool, force: bool) -> int:
     """Sync each folder, and say what that took."""
     config = session.config()
+    refuse_indistinct_files(config.files, config.backup.to)
     jobs = [
         FilesJob(
             one.name,

@@ -7,7 +7,7 @@ drop the POSIX locks that the rest of the process holds on it.
 from sqlitekeeper.config.durations import parse_duration
 from sqlitekeeper.config.loading import read_config
 from sqlitekeeper.config.names import check_name, default_name
-from sqlitekeeper.config.overlaps import refuse_place_of_files
+from sqlitekeeper.config.overlaps import refuse_indistinct_files, refuse_place_of_files
 from sqlitekeeper.config.paths import is_local, local_folder
 from sqlitekeeper.config.selection import refuse_claimed_names, select_databases
 from sqlitekeeper.config.settings import (
@@ -35,6 +35,7 @@ __all__ = [
     "parse_duration",
     "read_config",
     "refuse_claimed_names",
+    "refuse_indistinct_files",
     "refuse_place_of_files",
     "select_databases",
 ]

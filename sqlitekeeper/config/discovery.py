@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sqlitekeeper.config import values
-from sqlitekeeper.config.names import check_name, default_name, fill
+from sqlitekeeper.config.names import check_name, default_name, fill, folded
 from sqlitekeeper.config.paths import absolute, is_regular_file
 from sqlitekeeper.config.patterns import find_matches, is_pattern
 from sqlitekeeper.config.settings import COMMAND_LINE, Database
@@ -87,6 +87,22 @@ def refuse_twins(found: Iterable[Database]) -> None:
             raise _same_name(twin, database)
 
 
+def refuse_indistinct_names(found: Iterable[Database]) -> None:
+    """Refuse two databases of one destination that it may take for one: `acme` and `Acme`.
+
+    Each would overwrite what the other has shipped, and find a file of that name there.
+
+    Raises:
+        ConfigError: names both, and what to do.
+    """
+    by_name: dict[str, Database] = {}
+    for database in found:
+        if not database.unmatched:
+            twin = by_name.setdefault(folded(database.name), database)
+            if twin is not database:
+                raise _indistinct(twin, database)
+
+
 def _same_file(first: Database, second: Database) -> ConfigError:
     return ConfigError(
         f"{second.origin}: {readable(second.path)} is the same file as"
@@ -96,17 +112,34 @@ def _same_file(first: Database, second: Database) -> ConfigError:
 
 
 def _same_name(first: Database, second: Database) -> ConfigError:
-    if second.origin == COMMAND_LINE:
-        hint = 'list them in keeper.toml as [[databases]], each with its own name = "..."'
-    elif first.origin == second.origin:
+    hint = _new_name(first, second)
+    if second.origin == first.origin != COMMAND_LINE:
         hint = 'name = "{parent}" or "{parent}-{stem}" tells the matches of a glob apart'
-    else:
-        hint = 'give one of them another name: name = "..."'
     return ConfigError(
         f"{second.origin}: {readable(second.path)} has the name {second.name}, as has"
         f" {readable(first.path)} of {first.origin}",
         hint=hint,
     )
+
+
+def _indistinct(first: Database, second: Database) -> ConfigError:
+    return ConfigError(
+        f"{second.origin}: {readable(second.path)} has the name {readable(second.name)}, which"
+        f" many destinations do not tell from {readable(first.name)}, the name of"
+        f" {readable(first.path)} of {first.origin}",
+        hint=_new_name(first, second),
+    )
+
+
+def _new_name(first: Database, second: Database) -> str:
+    if second.origin == COMMAND_LINE:
+        return 'list them in keeper.toml as [[databases]], each with its own name = "..."'
+    if second.origin == first.origin:
+        return (
+            "exclude one of them from this glob, and give it [[databases]] of its own in"
+            ' keeper.toml, with name = "..."'
+        )
+    return 'give one of them another name: name = "..."'
 
 
 def _expanded(value: object, spot: Spot) -> tuple[Database, ...]:

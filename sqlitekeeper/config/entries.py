@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlitekeeper.config.finding import Candidate
-from sqlitekeeper.config.names import check_name, default_name
+from sqlitekeeper.config.names import check_name, default_name, folded
 from sqlitekeeper.config.paths import absolute, is_regular_file
 from sqlitekeeper.config.patterns import find_matches, is_pattern
 from sqlitekeeper.errors import ConfigError
@@ -46,11 +46,16 @@ def plan(candidates: Sequence[Candidate]) -> tuple[Entry, ...]:
     for candidate in candidates:
         path, backup = candidate.path, candidate.no_backup is None
         shapes[path.parent.parent, path.name, backup].append(candidate)
-    taken: set[str] = set()
+    taken: set[str] = set()  # as `folded` writes them
     in_globs: dict[Path, Entry] = {}
-    for (folder, name, _), group in shapes.items():
+    for (folder, name, _), found in shapes.items():
+        # Of tenants whose names a destination may take for one, the first.
+        tenants: dict[str, Candidate] = {}
+        for one in found:
+            tenants.setdefault(folded(one.path.parent.name), one)
+        group = list(tenants.values())
         if len(group) > SINGLE_ENTRIES and (entry := _glob(folder, name, group, taken)):
-            taken |= {named.name for named in entry.databases}
+            taken |= {folded(named.name) for named in entry.databases}
             in_globs[group[0].path] = entry
     covered = {named.candidate.path for entry in in_globs.values() for named in entry.databases}
     singles = _named([one for one in candidates if one.path not in covered], taken)
@@ -78,7 +83,7 @@ def _glob(folder: Path, name: str, group: list[Candidate], taken: set[str]) -> E
             Named(template.format(parent=one.path.parent.name, stem=one.path.stem), one)
             for one in group
         )
-        if not any(check_name(one.name) or one.name in taken for one in named):
+        if not any(check_name(one.name) or folded(one.name) in taken for one in named):
             return Entry(pattern, template, named, tuple(others))
     return None
 
@@ -92,28 +97,29 @@ def _named(candidates: list[Candidate], taken: set[str]) -> list[Named]:
     """Each with a name of its own, that of its file where no other has it."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
-        groups[_name_of_file(candidate.path)].append(candidate)
+        groups[folded(_name_of_file(candidate.path))].append(candidate)
     names: dict[Path, str] = {}
-    used = taken | {name for name, group in groups.items() if len(group) == 1 and name not in taken}
+    used = taken | {name for name, group in groups.items() if len(group) == 1}
     for stem, group in groups.items():
+        paths = [one.path for one in group]
         if len(group) == 1 and stem not in taken:
-            names[group[0].path] = stem
+            names[paths[0]] = _name_of_file(paths[0])
             continue
         found = next(
             ways
-            for ways in _ways(stem, [one.path for one in group])
-            if len(set(ways)) == len(ways) and not used & set(ways)
+            for ways in _ways(paths)
+            if len(own := set(map(folded, ways))) == len(ways) and not used & own
         )
-        used |= set(found)
-        names |= dict(zip((one.path for one in group), found, strict=True))
+        used |= own
+        names |= dict(zip(paths, found, strict=True))
     return [Named(names[one.path], one) for one in candidates]
 
 
-def _ways(stem: str, paths: list[Path]) -> Iterator[list[str]]:
+def _ways(paths: list[Path]) -> Iterator[list[str]]:
     """Names for files of one stem, from short to sure: by a folder, by the suffix, by both."""
     depth = max(len(path.parts) for path in paths)
-    for rest in (lambda path: stem, lambda path: path.name):
-        if rest(paths[0]) != stem:
+    for rest in (_name_of_file, lambda path: path.name):
+        if rest is not _name_of_file:
             yield [_valid(rest(path)) for path in paths]
         for height in range(1, depth - 1):
             folders = (path.parents[min(height, len(path.parents)) - 1].name for path in paths)
@@ -121,7 +127,7 @@ def _ways(stem: str, paths: list[Path]) -> Iterator[list[str]]:
             yield [_valid(f"{folder}-{rest(path)}") for folder, path in pairs]
     number = 2
     while True:
-        yield [_valid(f"{number + index}-{stem}") for index in range(len(paths))]
+        yield [_valid(f"{number + i}-{_name_of_file(path)}") for i, path in enumerate(paths)]
         number += 1
 
 

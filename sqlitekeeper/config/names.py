@@ -1,6 +1,7 @@
 """What a database may be called, and how its name is made."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def check_name(name: str) -> str | None:
     if _CONTROL.search(name):
         return "it contains a control character"
     return None
+
+
+def folded(name: str) -> str:
+    """One text for all names that a destination may take for one.
+
+    Dropbox, OneDrive, SMB, exFAT and macOS ignore case, and some of them the form
+    of Unicode: https://www.unicode.org/versions/latest/, D145. What else they do
+    not take, such as a dot at the end, rclone spells in another way.
+    """
+    if name.isascii():
+        return name.lower()
+    decomposed = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFD", decomposed)
 
 
 def default_name(path: Path) -> str:

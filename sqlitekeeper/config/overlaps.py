@@ -1,19 +1,14 @@
 """Which destinations share a place: what two commands both write there, one of them deletes."""
 
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sqlitekeeper.config.paths import is_local
+from sqlitekeeper.config.names import folded
+from sqlitekeeper.config.paths import is_local, split_remote
 from sqlitekeeper.config.settings import Database, FileSet
 from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
-
-# rclone's fs/fspath: a name, options with quoted values, a colon, a path.
-_REMOTE = re.compile(
-    r"""(?P<name>:?[^:,]*)(?P<options>(?:"[^"]*"|'[^']*'|[^:"'])*):(?P<path>.*)""", re.DOTALL
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +20,11 @@ class Place:
 
 
 def refuse_shared_places(
-    backups: Sequence[Place], files: Sequence[tuple[FileSet, Place]], source: str = ""
+    backups: Sequence[Place],
+    files: Sequence[tuple[FileSet, Place]],
+    source: str = "",
+    *,
+    ignore_case: bool = False,
 ) -> None:
     """Refuse destinations of which one is, or lies inside, another that something else writes to.
 
@@ -38,12 +37,13 @@ def refuse_shared_places(
         ConfigError: names both keys.
     """
     start = f"{source}: " if source else ""
+    end = ", where case does not count" if ignore_case else ""
     for index, (one, place) in enumerate(files):
         for other in (*backups, *(earlier for _, earlier in files[:index])):
-            if relation := _relation(place.to, other.to):
+            if relation := _relation(place.to, other.to, ignore_case=ignore_case):
                 raise ConfigError(
                     f"{start}{place.key}: {readable(place.to)} {relation}"
-                    f" {readable(other.to)} of {other.key}",
+                    f" {readable(other.to)} of {other.key}{end}",
                     hint="keeper files deletes there what its folder does not have; give each"
                     ' a place of its own, such as to = "b2:bucket/web1" and to = "b2:bucket/files"',
                 )
@@ -81,10 +81,10 @@ def place_of(to: str) -> tuple[str, tuple[str, ...]]:
     """
     if is_local(to):
         return "", _steps(os.path.realpath(to))
-    found = _REMOTE.fullmatch(to)
-    if found is None:
+    parts = split_remote(to)
+    if parts is None:
         return to, ()
-    name, options, path = found["name"], found["options"], found["path"]
+    name, options, path = parts
     if name == ":local":
         return "", _steps(os.path.realpath(path))
     # A remote made on the spot is told apart by its options alone: ":sftp,host=a:x".
@@ -95,11 +95,13 @@ def _steps(path: str) -> tuple[str, ...]:
     return tuple(step for step in os.path.normpath(f"/{path}").split("/") if step)
 
 
-def _relation(one: str, other: str) -> str | None:
+def _relation(one: str, other: str, *, ignore_case: bool = False) -> str | None:
     """How one destination touches the other, in words; None when they are apart."""
     (remote, steps), (other_remote, other_steps) = place_of(one), place_of(other)
     if remote != other_remote:
         return None
+    if ignore_case and remote:
+        steps, other_steps = tuple(map(folded, steps)), tuple(map(folded, other_steps))
     if steps == other_steps:
         return "is the same place as"
     if steps[: len(other_steps)] == other_steps:
@@ -107,6 +109,28 @@ def _relation(one: str, other: str) -> str | None:
     if other_steps[: len(steps)] == steps:
         return "holds"
     return None
+
+
+def refuse_indistinct_files(files: Sequence[FileSet], destinations: Sequence[str]) -> None:
+    """Refuse file sets that a destination may take for one another, or for a backup's place.
+
+    For what syncs: to everything else they matter little.
+
+    Raises:
+        ConfigError: names both.
+    """
+    by_name: dict[str, str] = {}
+    for one in files:
+        twin = by_name.setdefault(folded(one.name), one.name)
+        if twin != one.name:
+            raise ConfigError(
+                f"[[files]] {readable(one.name)}: many destinations do not tell this name from"
+                f" {readable(twin)}, that of another [[files]]",
+                hint='give one of them another name: name = "..."',
+            )
+    named = [(one, Place(one.to, f"to of [[files]] {one.name}")) for one in files]
+    backups = [Place(to, "backup.to") for to in destinations]
+    refuse_shared_places(backups, named, ignore_case=True)
 
 
 def refuse_place_of_files(files: Iterable[FileSet], destinations: Sequence[str], key: str) -> None:

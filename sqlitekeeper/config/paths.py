@@ -13,6 +13,11 @@ from sqlitekeeper.errors import ConfigError
 # rclone's fs/fspath: what starts with a colon, or has one (or a comma that
 # starts parameters) before the first slash, is a remote.
 _REMOTE = re.compile(r":|[^:,/\\]*[:,]")
+# Its name; its options, of which a value is quoted or has neither comma nor colon; its path.
+_PARTS = re.compile(
+    r"""(:?[^:,/\\]*)((?:,[^:,=]+(?:=(?:(?:"[^"]*")+|(?:'[^']*')+|(?!["'])[^:,]*))?)*):(.*)""",
+    re.DOTALL,
+)
 
 
 def home_folder(environ: Mapping[str, str]) -> Path | None:
@@ -69,17 +74,44 @@ def is_local(to: str) -> bool:
     return ":" not in to or not _REMOTE.match(to)
 
 
+def split_remote(to: str) -> tuple[str, str, str] | None:
+    """The name, the options and the path of a remote; None for one that rclone refuses."""
+    found = _PARTS.fullmatch(to)
+    return (found[1], found[2], found[3]) if found else None
+
+
 def local_folder(to: str, base: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """Make a local destination absolute, `~` expanded; a remote stays as it is.
+    """Make a local destination absolute, `~` expanded; write a remote's path in one way.
 
     Raises:
         ConfigError: it is empty, a remote that rclone would take for an option,
-            one with a credential in it, or a `~` for a user without a home folder.
+            one with a credential or a `..` in it, or a `~` for a user without a
+            home folder.
     """
     if not to:
         raise ConfigError("a destination must not be empty")
-    if not is_local(to):
-        refuse_credential_in_remote(to)
-    if to.startswith("-") and not is_local(to):
+    if is_local(to):
+        return str(absolute(expand_home(to, environ), base))
+    refuse_credential_in_remote(to)
+    if to.startswith("-"):
         raise ConfigError(f"{readable(to)}: no remote has a name that starts with -")
-    return str(absolute(expand_home(to, environ), base)) if is_local(to) else to
+    return _plain_remote(to)
+
+
+def _plain_remote(to: str) -> str:
+    """A remote without the empty steps and `.` of its path.
+
+    On an object store rclone writes such steps as names of their own, and its
+    listings look elsewhere. A slash at the start stays: sftp has a root.
+    """
+    parts = split_remote(to)
+    if parts is None:
+        return to
+    name, options, path = parts
+    steps = [step for step in path.split("/") if step not in ("", ".")]
+    if ".." in steps:
+        raise ConfigError(
+            f"{readable(to)}: the path of a remote must not have .. in it",
+            hint="object stores have no folder above; write it out: b2:bucket/web1, sftp:/srv/web1",
+        )
+    return f"{name}{options}:{'/' if path.startswith('/') else ''}{'/'.join(steps)}"

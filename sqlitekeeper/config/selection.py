@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlitekeeper.config.discovery import refuse_twins
+from sqlitekeeper.config.discovery import refuse_indistinct_names, refuse_twins
 from sqlitekeeper.config.loading import SEARCHED
 from sqlitekeeper.config.names import default_name
 from sqlitekeeper.config.paths import absolute, is_regular_file
@@ -45,11 +45,15 @@ def refuse_claimed_names(config: Config, databases: Iterable[Database]) -> None:
 
     Its snapshots would go where the configured one's are. For the commands that
     write to a destination or replace a file; looking at such a file is harmless.
+    Nor may any two that are backed up have names that a destination may take for
+    one; those of others matter to nobody.
 
     Raises:
         ConfigError: names both files.
     """
     refuse_twins(dict.fromkeys((*config.databases, *databases)))
+    shipped = (one for one in config.databases if one.backup)
+    refuse_indistinct_names(dict.fromkeys((*shipped, *databases)))
 
 
 def _meant(argument: str, config: Config, configured: dict[str, Database]) -> tuple[Database, ...]:

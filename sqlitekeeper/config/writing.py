@@ -110,7 +110,9 @@ def _table(entry: Entry) -> str:
     if entry.name is not None:
         lines.append(f"name = {quoted(entry.name)}")
     if entry.exclude:
-        lines.append("# no SQLite databases, or the same files under another name")
+        lines.append(
+            "# no SQLite databases, the same files by other names, or entries of their own"
+        )
         lines.append(f"exclude = [{', '.join(map(quoted, entry.exclude))}]")
     if len(entry.databases) == 1:
         for key, word in candidate.modes:

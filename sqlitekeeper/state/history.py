@@ -7,7 +7,7 @@ says so.
 import json
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -149,7 +149,13 @@ class History(HistoryFile):
                 ]
             except ValueError as error:
                 raise UnusableError(f"a shipment: {error}") from None
-        return {(one.destination, one.database): one for one in shipments}
+        found = {(one.destination, one.database): one for one in shipments}
+        # What was shipped to "b2:bucket/" lies at "b2:bucket", as that is called now.
+        for one in shipments:
+            if one.destination.endswith("/") and not one.destination.endswith(":/"):
+                to = one.destination.removesuffix("/")
+                found.setdefault((to, one.database), replace(one, destination=to))
+        return found
 
     def seen(self, paths: Iterable[Path]) -> dict[Path, Seen]:
         """What some databases' files looked like when their last snapshots were taken.

@@ -269,6 +269,15 @@ def test_unknown_remote_has_a_hint(any_rclone: Path) -> None:
     assert "rclone listremotes" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize("path", ["x/../y", "./x", "x//y", ".."])
+def test_remote_of_which_rclone_would_make_another_place_is_refused(path: str, s3: S3) -> None:
+    """Also where no configuration has made another path of it."""
+    with pytest.raises(
+        RcloneError, match=r"the path of a remote must have no \., \.\. or // in it"
+    ):
+        real().list_objects(f"{s3.to}/{path}")
+
+
 def test_unknown_argument_has_a_hint(tmp_path: Path, any_rclone: Path) -> None:
     """A flag that this rclone does not know leads back to keeper.toml."""
     with pytest.raises(RcloneError, match="unknown flag: --nonsense") as caught:

@@ -162,15 +162,28 @@ def test_full_disk_under_the_output_is_said(make_database: MakeDatabase) -> None
 
 
 def test_version_that_nobody_reads_is_no_defect() -> None:
-    """`keeper --version | true`, and on a full disk: said without a traceback."""
+    """`keeper --version | true` says nothing."""
     reading, writing = os.pipe()
     os.close(reading)
     assert keeper_into({"stdout": writing}, "--version") == (1, "")
     os.close(writing)
-    if Path("/dev/full").exists():
-        with open("/dev/full", "w") as full:  # noqa: PTH123
-            status, said = keeper_into({"stdout": full}, "--version")
-        assert (status, said) == (1, "keeper: error: No space left on device\n")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_full_disk_under_the_version_is_said_once(
+    unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether Python keeps what it could not write, as it does for cron, or not."""
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        status, said = keeper_into({"stdout": full}, "--version")
+
+    assert status == 1
+    assert said.startswith("keeper: error: ")
+    assert said.endswith("No space left on device\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["red\x1b[31m.db", "bell\x07.db", "two\nlines.db", "rtl\u202e.db"])

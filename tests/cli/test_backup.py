@@ -192,6 +192,39 @@ def test_name_twin_is_refused(
     assert not to.exists()
 
 
+def test_names_that_a_destination_may_take_for_one_are_refused_where_they_are_shipped(
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path
+) -> None:
+    """Where case does not count, each overwrites the other; all that ships nothing goes on."""
+    paths = [make_database(f"{name}/db.sqlite3", rows=3) for name in ("Acme", "acme")]
+    pattern = {"path": paths[0].parent.parent / "*/db.sqlite3", "name": "{parent}"}
+    backup_config(pattern, to=to)
+
+    for command in (["backup"], ["backup", "acme"], ["backup", "--dry-run"], ["config", "show"]):
+        run = keeper(*command)
+        assert run.status == 2
+        assert f"{paths[1]} has the name acme, which many destinations do not tell from" in run.err
+    assert not to.exists()
+    assert keeper("vacuum").status == 0
+    doctor = keeper("doctor", "--json")
+    assert doctor.status == 1
+    assert "names" in [one["check"] for one in doctor.json["findings"] if one["level"] == "fail"]
+
+
+def test_snapshots_of_names_that_differ_in_case_come_back(
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, to: Path
+) -> None:
+    """Where they were shipped before that was refused, or by two hosts."""
+    for name in ("Acme", "acme"):
+        path = make_database(f"{name}.sqlite3", rows=3)
+        backup_config(path, to=to)
+        assert keeper("backup").status == 0
+    backup_config(path.parent / "[Aa]cme.sqlite3", to=to)
+
+    assert keeper("status").status == 0
+    assert keeper("restore", "Acme", "--to", "back.db").status == 0
+
+
 # Where to
 
 
@@ -227,6 +260,40 @@ def test_command_line_destinations_replace_the_configured_ones(
 
     assert [shipped["to"] for shipped in run.entry["shipped"]] == [str(one), str(other)]
     assert not to.exists()
+
+
+def test_empty_steps_and_dots_in_a_remote_make_no_other_place(
+    keeper: Keeper, backup_config: BackupConfig, make_database: MakeDatabase, s3: S3
+) -> None:
+    """What is backed up, listed, restored and pruned lies where it would without them."""
+    name = f"{s3.to}//a/./b/"
+    backup_config(make_database(rows=3), to=name, keep_daily=0, keep_weekly=0, keep_monthly=0)
+
+    for _ in range(2):
+        assert keeper("backup", "--force").status == 0
+    again = keeper("backup", "--to", f"{s3.to}/a/b", "--json")
+
+    assert again.entry["outcome"] == "unchanged"
+    here, there = keeper("snapshots", "--json"), keeper("snapshots", "--json", "--from", name)
+    assert here.json["snapshots"] == there.json["snapshots"]
+    assert [one["to"] for one in here.json["snapshots"]] == [f"{s3.to}/a/b"]
+    assert keeper("restore", "app", "--from", name, "--to", "back.db").status == 0
+    assert keeper("prune", "--from", name).status == 0
+    assert keeper("status").status == 0
+    assert keeper("status", "--fleet", f"{s3.to}/./").status == 0
+    assert len(list(s3.folder.glob("a/b/app/*.sqlite3"))) == 1
+
+
+@pytest.mark.parametrize("arguments", [["--to"], ["--dry-run", "--to"]])
+def test_remote_with_a_way_back_up_is_refused(
+    keeper: Keeper, make_database: MakeDatabase, arguments: list[str], s3: S3
+) -> None:
+    """A run would say shipped, and nobody would ever find it again."""
+    run = keeper("backup", make_database(rows=3), *arguments, f"{s3.to}/x/../y")
+
+    assert run.status == 2
+    assert f"{s3.to}/x/../y: the path of a remote must not have .. in it" in run.err
+    assert not list(s3.folder.iterdir())
 
 
 def test_unknown_remote_has_a_hint(keeper: Keeper, three: list[Path]) -> None:

@@ -215,6 +215,22 @@ def test_backup_into_the_place_of_files_is_refused(
     assert not there.exists()
 
 
+def test_places_that_differ_in_case_alone_are_refused(
+    keeper: Keeper, uploads: Path, tmp_path: Path
+) -> None:
+    """Where case does not count, the snapshots would be deleted."""
+    config = tmp_path / "keeper.toml"
+    config.write_text(
+        f"[backup]\nto = 'drop:Backups'\n"
+        f"[[files]]\nname = 'up'\npath = '{uploads}'\nto = 'drop:backups'\n"
+    )
+
+    run = keeper("files")
+
+    assert run.status == 2
+    assert "drop:backups is the same place as drop:Backups of backup.to" in run.err
+
+
 def test_interrupted_run_leaves_no_rclone_behind(
     start_keeper: StartKeeper, uploads: Path, tmp_path: Path, wrap_rclone: WrapRclone
 ) -> None:

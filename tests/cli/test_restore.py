@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -465,10 +463,8 @@ def test_name_without_a_path_says_how_to_go_on(keeper: Keeper, shipped: Path) ->
 
 
 @pytest.fixture
-def shipped_by_other(other_user: OtherUser, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shipped_by_other(other_user: OtherUser) -> Path:
     """A database of somebody else's with a snapshot, both in their own folder."""
-    program = shutil.copy(Path(sys.executable).with_name("rclone"), other_user.folder)
-    monkeypatch.setenv("KEEPER_RCLONE", str(program))
     path = other_user.folder / "app.sqlite3"
     assert other_user.keeper("init", path).status == 0
     assert other_user.keeper("backup", path, "--to", other_user.folder / "dest").status == 0

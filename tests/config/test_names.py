@@ -1,5 +1,6 @@
 """What a database may be called."""
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.config import check_name, default_name
+from sqlitekeeper.config.names import folded
 from sqlitekeeper.errors import ConfigError
 
 
@@ -82,3 +84,35 @@ def test_a_file_name_yields_a_valid_name_or_an_error(file_name: str) -> None:
         assert error.message.isprintable()  # noqa: PT017
     else:
         assert check_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("acme", "Acme"),
+        ("gr\u00f6\u00dfe", "GRO\u0308SSE"),
+        ("caf\u00e9", "cafe\u0301"),
+        ("\u212b", "\u00e5"),
+        ("\u03a3\u03a3", "\u03c3\u03c2"),
+    ],
+)
+def test_names_that_a_destination_takes_for_one_are_one_when_folded(one: str, other: str) -> None:
+    """Whatever their case and their form of Unicode."""
+    assert folded(one) == folded(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("acme", "acme-"), ("cafe", "caf\u00e9"), ("1", "\u2460")]
+)
+def test_other_names_stay_apart_when_folded(one: str, other: str) -> None:
+    """Accents and compatible characters tell names apart everywhere."""
+    assert folded(one) != folded(other)
+
+
+@given(st.text(max_size=8))
+def test_folding_ignores_every_way_to_write_a_name(name: str) -> None:
+    """As a round of case folding and normalization would leave it."""
+    for form in ("NFC", "NFD"):
+        assert folded(unicodedata.normalize(form, name)) == folded(name)
+    once = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    assert folded(once) == folded(name)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.config import refuse_indistinct_files
 from sqlitekeeper.config.overlaps import place_of
 from sqlitekeeper.errors import ConfigError
 from tests.config.conftest import Configure
@@ -15,7 +16,7 @@ SHARED = [
     ("b2:bucket/x", "b2,hard_delete=true:bucket/x", "is the same place as"),
     ("b2:bucket", "b2:bucket/files", "lies inside"),
     ("b2:", "b2:bucket/files", "lies inside"),
-    ("b2:bucket/web1", "b2:bucket/web1/../web1/files", "lies inside"),
+    ("b2:bucket/web1", "b2:bucket/./web1//files", "lies inside"),
     ("b2:bucket/web1", "b2:bucket", "holds"),
     ("b2:bucket/{hostname}", "b2:bucket/web1", "is the same place as"),
     ("b2:bucket/web1", "b2:bucket/{hostname}/files", "lies inside"),
@@ -95,7 +96,7 @@ def test_symlinks_lead_to_one_place(configure: Configure, folder: Path) -> None:
     [
         ("/srv/up", "/srv/up/backup", "lies inside"),
         ("/srv/up", "/srv", "holds"),
-        ("/srv/up", ":local:/srv/up/", "is the same place as"),
+        ("/srv/up", ":local:/srv/up", "is the same place as"),
     ],
 )
 def test_folder_is_not_synced_into_itself(
@@ -126,3 +127,36 @@ def test_folder_of_a_database_is_no_destination(configure: Configure, folder: Pa
         "keeper.toml: files[0].to: /srv/app holds /srv/app/app.db, the database app"
     )
     assert len(configure(database + toml("b2:x", "/srv/app-copy")).files) == 1
+
+
+@pytest.mark.parametrize(
+    ("backup", "files", "relation"),
+    [
+        ("drop:Backups", "drop:backups", "is the same place as"),
+        ("drop:Backups/web1", "drop:backups", "holds"),
+        ("drop:caf\u00e9", "drop:cafe\u0301/x", "lies inside"),
+    ],
+)
+def test_places_that_differ_in_case_alone_are_not_synced_to(
+    configure: Configure, backup: str, files: str, relation: str
+) -> None:
+    """Where case does not count, a sync would delete the snapshots."""
+    config = configure(toml(backup, files))
+
+    with pytest.raises(ConfigError, match=f"to of .*f0: .* {relation} .* of backup.to, where case"):
+        refuse_indistinct_files(config.files, config.backup.to)
+
+
+def test_local_folders_that_differ_in_case_are_two(configure: Configure) -> None:
+    """This host tells them apart."""
+    config = configure(toml("/srv/Backups", "/srv/backups"))
+
+    refuse_indistinct_files(config.files, config.backup.to)
+
+
+def test_sets_whose_names_differ_in_case_alone_are_refused(configure: Configure) -> None:
+    """As two of one name are."""
+    config = configure(toml("b2:x", "b2:y", "b2:z").replace("'f1'", "'F0'"))
+
+    with pytest.raises(ConfigError, match="F0: many destinations do not tell this name from f0"):
+        refuse_indistinct_files(config.files, config.backup.to)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.config import is_local, local_folder
-from sqlitekeeper.config.paths import absolute
+from sqlitekeeper.config.paths import absolute, split_remote
 from sqlitekeeper.errors import ConfigError
 
 LOCAL = [
@@ -71,9 +71,59 @@ def test_a_local_destination_is_made_absolute() -> None:
     assert local_folder("../backups", Path("/srv/app")) == "/srv/backups"
 
 
-def test_a_remote_stays_as_it_is() -> None:
-    """rclone's own spelling is not touched, double slashes included."""
-    assert local_folder("b2:bucket//x/../y", Path("/srv")) == "b2:bucket//x/../y"
+@pytest.mark.parametrize(
+    ("to", "plain"),
+    [
+        ("b2:bucket//a/./b/", "b2:bucket/a/b"),
+        ("b2:bucket/", "b2:bucket"),
+        ("b2:./bucket", "b2:bucket"),
+        ("b2:", "b2:"),
+        ("b2:.", "b2:"),
+        ("sftp:/srv//x/", "sftp:/srv/x"),
+        ("sftp://", "sftp:/"),
+        ("b2:bucket/.hidden/a..b/...", "b2:bucket/.hidden/a..b/..."),
+        ("b2:bucket/a:b//c", "b2:bucket/a:b/c"),
+        (":local:/srv//x", ":local:/srv/x"),
+        ("b2,a='x//../y':bucket//z", "b2,a='x//../y':bucket/z"),
+        (':s3,endpoint="http://a/../b:1":x/', ':s3,endpoint="http://a/../b:1":x'),
+        (':s3,x="a"":/./""b",y:x//z', ':s3,x="a"":/./""b",y:x/z'),
+        (":sftp,host=a'b,y=:x//z", ":sftp,host=a'b,y=:x/z"),
+        ("b2,x='unended:y//z", "b2,x='unended:y//z"),
+    ],
+)
+def test_the_path_of_a_remote_is_written_in_one_way(to: str, plain: str) -> None:
+    """Without empty steps and dots; names, options and a slash at the start stay."""
+    assert local_folder(to, Path("/srv")) == plain
+
+
+@pytest.mark.parametrize("to", ["b2:bucket/x/../y", "b2:..", "sftp:/a/..", ":s3,a='x':b/../c"])
+def test_a_remote_without_its_way_back_up(to: str) -> None:
+    """rclone makes a name of .. on an object store, where no listing finds it again."""
+    with pytest.raises(ConfigError, match=r"the path of a remote must not have \.\. in it"):
+        local_folder(to, Path("/srv"))
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        ':local,x="a""b:/c":one',
+        ":local,x='a:b',y:one",
+        ":local,x=a'b,y=:one",
+        ":local,x=:one",
+        ":local:one",
+    ],
+)
+def test_rclone_agrees_on_where_the_path_of_a_remote_begins(
+    to: str, folder: Path, rclone: Path
+) -> None:
+    """The real rclone makes a folder of the path alone."""
+    subprocess.run([rclone, "mkdir", to], check=True, capture_output=True)
+
+    parts = split_remote(to)
+
+    assert parts
+    assert parts[2] == "one"
+    assert [one.name for one in folder.iterdir()] == ["one"]
 
 
 @pytest.mark.parametrize(("to", "below"), [("~", ""), ("~/x", "x")])

@@ -160,3 +160,56 @@ def test_another_file_of_a_configured_name_must_not_be_shipped(
 def test_configured_databases_may_have_their_own_names(config: Config) -> None:
     """Whatever way they were selected."""
     refuse_claimed_names(config, select_databases(config, ["storage/cache.db", "production"]))
+
+
+def test_two_names_that_a_destination_may_take_for_one_must_not_be_shipped(
+    configure: Configure, touch: Touch
+) -> None:
+    """The message names both, and where each comes from; other commands go on."""
+    upper, lower = touch("Acme/db.sqlite3", "acme/db.sqlite3")
+    config = configure("[[databases]]\npath = '*/db.sqlite3'\nname = '{parent}'\n")
+    assert len(select_databases(config, [])) == 2
+
+    with pytest.raises(ConfigError) as caught:
+        refuse_claimed_names(config, [])
+
+    assert caught.value.message == (
+        f"keeper.toml: databases[0]: {lower} has the name acme, which many destinations do not"
+        f" tell from Acme, the name of {upper} of keeper.toml: databases[0]"
+    )
+    assert "exclude one of them" in str(caught.value.hint)
+    assert 'name = "..."' in str(caught.value.hint)
+
+
+def test_names_in_another_form_of_unicode_must_not_be_shipped(configure: Configure) -> None:
+    """They look alike, so the paths tell which is meant."""
+    toml = "[[databases]]\npath = 'a.db'\nname = '{}'\n[[databases]]\npath = 'b.db'\nname = '{}'\n"
+    config = configure(toml.format("caf\u00e9", "cafe\u0301"))
+
+    with pytest.raises(
+        ConfigError, match=r"b\.db has the name .*a\.db of .*databases\[0\]$"
+    ) as caught:
+        refuse_claimed_names(config, [])
+    assert caught.value.hint == 'give one of them another name: name = "..."'
+
+
+def test_path_of_a_name_that_differs_in_case_must_not_be_shipped(
+    config: Config, touch: Touch
+) -> None:
+    """The command line has no other names to give."""
+    [path] = touch("elsewhere/Production.db")
+
+    with pytest.raises(ConfigError, match=r"Production, which .* from production") as caught:
+        refuse_claimed_names(config, select_databases(config, [str(path)]))
+    assert "list them in keeper.toml" in str(caught.value.hint)
+
+
+def test_what_is_not_backed_up_clashes_with_nothing(configure: Configure, touch: Touch) -> None:
+    """Nothing of it is at a destination, unless it is named."""
+    touch("a/Cache.db", "a/cache.db")
+    config = configure("[[databases]]\npath = 'a/*.db'\nbackup = false\n")
+
+    refuse_claimed_names(config, [])
+    refuse_claimed_names(config, select_databases(config, ["cache"]))
+    with pytest.raises(ConfigError, match="many destinations"):
+        refuse_claimed_names(config, select_databases(config, ["cache", "Cache"]))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sqlitekeeper.config import Config, read_config
+from sqlitekeeper.config import Config, read_config, refuse_claimed_names
 from sqlitekeeper.config.finding import Candidate, find_databases
 from sqlitekeeper.config.writing import Draft, draft
 from sqlitekeeper.errors import ConfigError
@@ -81,6 +81,36 @@ def test_duplicates_are_told_apart_by_their_folders(
     written = write(*names)
     assert names_by_path(written, folder) == names
     assert meant(read_back(written, folder)) == drafted(written)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"x/app.db": "x-app", "y/App.db": "y-App"},
+        {"app.db": "app.db", "App.sqlite3": "App.sqlite3"},
+        {"cafe\u0301.db": "2-cafe\u0301", "caf\u00e9.db": "3-caf\u00e9"},
+        {"x/app.db": "2-app", "X/app.db": "3-app"},
+    ],
+)
+def test_names_that_a_destination_may_take_for_one_are_told_apart(
+    write: Write, folder: Path, names: dict[str, str]
+) -> None:
+    """A written keeper.toml can be backed up."""
+    written = write(*names)
+    assert sorted(names_by_path(written, folder).values()) == sorted(names.values())
+    refuse_claimed_names(read_back(written, folder), ())
+
+
+def test_tenants_whose_names_differ_in_case_are_not_in_one_entry(
+    write: Write, folder: Path
+) -> None:
+    """The others still are."""
+    written = write(*(f"t/{name}/db" for name in ("acme", "Acme", "b", "c", "d", "e", "f")))
+    assert written.toml.count("[[databases]]") == 2
+    config = read_back(written, folder)
+    assert meant(config) == drafted(written)
+    assert len(config.databases) == 7
+    refuse_claimed_names(config, ())
 
 
 def test_many_tenants_are_one_entry(write: Write, folder: Path) -> None:

@@ -160,7 +160,7 @@ def test_commands_work_as_the_applications_user_where_all_else_is_read_only(
         done = subprocess.run(
             ["unshare", "-m", "sh", "-ec", "\n".join(script)],
             cwd=REPOSITORY,
-            env={"PATH": os.environ["PATH"]} | environment,
+            env={"PATH": os.environ["PATH"], "KEEPER_RCLONE": str(other_user.rclone)} | environment,
             capture_output=True,
             text=True,
         )

@@ -73,6 +73,19 @@ def test_newest_shipment_replaces_the_last(tmp_path: Path) -> None:
     }
 
 
+def test_shipment_to_a_remote_with_a_slash_after_it_is_known_without(tmp_path: Path) -> None:
+    """Such a destination loses its slash when it is read; what lies there is not shipped again."""
+    history = History(tmp_path / "state")
+    old = [Shipment(to, "app", "app-1", {}) for to in ("b2:x/", "b2:y/", "b2:/")]
+    history.add_shipments([*old, Shipment("b2:x", "app", "app-2", {})])
+
+    found = history.shipments()
+
+    assert found["b2:x", "app"].object == "app-2"
+    assert found["b2:y", "app"] == Shipment("b2:y", "app", "app-1", {})
+    assert ("b2:", "app") not in found
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o022])
 def test_history_is_private(tmp_path: Path, umask: int) -> None:
     """The file is this user's only, whatever the umask says."""
