@@ -26,6 +26,7 @@ def main() -> int:
     import_module(f"sqlitekeeper.cli.{arguments[0]}")
     # These import on first use, and so does what a configuration needs to be read.
     import_module("difflib")
+    import_module("socket")
     import_module("tomllib")
     codecs.lookup("utf-8-sig")
     humanize.naturalsize(1)

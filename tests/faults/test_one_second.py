@@ -70,5 +70,5 @@ def test_what_each_host_says_of_its_snapshot_is_true(
 
         assert manifests_that_lie(folder) == []
         for outcome, reason, path, sha256 in runs:
-            assert (outcome in ("shipped", "unchanged"), reason) == (True, None)
+            assert outcome in ("shipped", "unchanged"), reason
             assert sha256_of(folder / path) == sha256, runs
