@@ -4,7 +4,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import apsw
 import pytest
 
 from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions, encode
-from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.backups.naming import manifest_object, snapshot_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.backups.stage import Stage, Staged
 from sqlitekeeper.database.fingerprint import fingerprint
@@ -464,6 +465,35 @@ def test_each_destination_is_judged_by_itself(stage: Stage, make_database: MakeD
         "lab:y": True,
     }
     assert snapshot_file(both, staged).exists()
+
+
+@pytest.mark.parametrize(("token", "held"), [("zzzzz", True), ("", False)])
+def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
+    stage: Stage, make_database: MakeDatabase, token: str, held: bool
+) -> None:
+    """Beside one without a token the manifest may be another shipper's."""
+    path = make_database(rows=5)
+    stage = after_shipping(stage, prepare(stage, "app", path))
+    own = stage.shipments["lab:x", "app"].manifest
+    theirs = snapshot_object("app", NOW + timedelta(minutes=1), token)
+    manifest = own | {"host": "web2", "snapshot": own["snapshot"] | {"object": theirs}}
+    listing = dict(stage.destinations[0].listing or {})
+    for path_there, size in {
+        theirs: own["snapshot"]["bytes"],
+        manifest_object(theirs): len(encode(manifest)),
+    }.items():
+        listing[path_there] = RemoteObject(path_there, size)
+    stage = replace(
+        stage,
+        destinations=(Destination("lab:x", listing),),
+        watch=LossWatch(before={("lab:x", "app"): manifest}),
+        clock=lambda: NOW + timedelta(minutes=2),
+    )
+
+    staged = prepare(stage, "app", path)
+
+    assert staged.taken.unchanged is held
+    assert (staged.parcels["lab:x"].object == theirs) is held
 
 
 # What is remembered of the file

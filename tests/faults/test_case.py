@@ -54,7 +54,7 @@ def blind(folder: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> Iter
     (folder / "dav").mkdir()
     program = shutil.which("rclone", path=Path(sys.executable).parent)
     assert program
-    command = [program, "serve", "webdav", folder / "dav", "--addr", address]
+    command = [program, "serve", "webdav", str(folder / "dav"), "--addr", address]
     with (folder / "dav.log").open("w") as log:
         server = subprocess.Popen([*command, "--vfs-case-insensitive"], stdout=log, stderr=log)
     try:
