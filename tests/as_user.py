@@ -25,6 +25,7 @@ def main() -> int:
             import_module(module.name)
     # These import on first use, and so does what a configuration needs to be read.
     import_module("difflib")
+    import_module("socket")
     import_module("tomllib")
     codecs.lookup("utf-8-sig")
     humanize.naturalsize(1)

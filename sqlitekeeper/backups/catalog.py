@@ -10,6 +10,8 @@ from sqlitekeeper.backups.naming import is_database_name, latest_object, parse_o
 from sqlitekeeper.backups.rclone import RemoteObject
 
 Mark = Literal["proven", "failed"]
+# What there is of snapshots, by the time and path of each, then by kind.
+_Kinds = dict[tuple[datetime, str], dict[str, RemoteObject]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseShelf:
-    """What a destination holds of one database; snapshots newest first.
+    """What a destination holds of one database; snapshots newest first, those of one
+    second by name.
 
     `orphans` are objects of keeper's naming without a counterpart: a snapshot
     whose manifest never came, a manifest or mark whose snapshot is gone, or what
@@ -56,12 +59,12 @@ class DatabaseShelf:
 
 def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseShelf]:
     """Sort the listing of a destination by database; what is not keeper's is left out."""
-    found: dict[str, dict[datetime, dict[str, RemoteObject]]] = defaultdict(dict)
+    found: dict[str, _Kinds] = defaultdict(dict)
     latest: dict[str, RemoteObject] = {}
     for item in objects:
         name = parse_object(item.path)
         if name is not None:
-            found[name.database].setdefault(name.taken_at, {})[name.kind] = item
+            found[name.database].setdefault((name.taken_at, name.snapshot), {})[name.kind] = item
         else:
             folder, _, _ = item.path.partition("/")
             if item.path == latest_object(folder) and is_database_name(folder):
@@ -75,13 +78,13 @@ def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, Database
 def _shelf(
     to: str,
     database: str,
-    by_time: dict[datetime, dict[str, RemoteObject]],
+    by_snapshot: _Kinds,
     latest: RemoteObject | None,
 ) -> DatabaseShelf:
     snapshots: list[Snapshot] = []
     orphans: list[RemoteObject] = []
-    for taken_at in sorted(by_time, reverse=True):
-        kinds = by_time[taken_at]
+    for taken_at, path in sorted(by_snapshot, reverse=True):
+        kinds = by_snapshot[taken_at, path]
         if "sqlite3" in kinds and "json" in kinds:
             item = kinds["sqlite3"]
             mark: Mark | None = (
@@ -90,7 +93,7 @@ def _shelf(
             papers = tuple(
                 kinds[kind] for kind in ("json", "proven.json", "failed.json") if kind in kinds
             )
-            snapshots.append(Snapshot(database, to, item.path, taken_at, item.bytes, mark, papers))
+            snapshots.append(Snapshot(database, to, path, taken_at, item.bytes, mark, papers))
             orphans += (kinds[kind] for kind in kinds if kind.endswith(".partial"))
         else:
             orphans += kinds.values()

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time
 
 from sqlitekeeper.backups.catalog import DatabaseShelf, Snapshot
 from sqlitekeeper.backups.marks import is_ahead
-from sqlitekeeper.backups.naming import parse_object, snapshot_object
+from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.errors import ConfigError, KeeperError
 
@@ -13,13 +13,13 @@ LATEST = "latest"
 
 
 def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
-    """The snapshot that `at` means; of several taken at one time the first that is given.
+    """The snapshot that `at` means; of one that is given several times the first.
 
     `at` is "latest", an object (its path below the destination, or its file
     name alone) or a time in ISO 8601, UTC unless it says otherwise, which means
-    the newest snapshot not after it. A bare date means the whole day, so the
-    newest of that day or before. What a clock far ahead has dated in the future
-    is the latest only where there is nothing else.
+    the newest snapshot not after it; of one second, the last by name. A bare date
+    means the whole day, so the newest of that day or before. What a clock far ahead
+    has dated in the future is the latest only where there is nothing else.
 
     Raises:
         KeeperError: there is none; the hint names the oldest and the newest.
@@ -40,7 +40,7 @@ def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
     if not candidates:
         when = "" if wanted == LATEST else f" of {wanted} or before"
         raise KeeperError(f"there is no snapshot{when}", hint=_span(snapshots))
-    return max(candidates, key=lambda snapshot: snapshot.taken_at)
+    return max(candidates, key=_order)
 
 
 def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | None:
@@ -49,22 +49,21 @@ def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | N
     Those that a drill has found damaged are left out; None where there is no other.
     """
     others = [one for one in snapshots if one.object != damaged.object and one.mark != "failed"]
-    older = [one for one in others if one.taken_at < damaged.taken_at]
+    older = [one for one in others if _order(one) < _order(damaged)]
     if older:
-        return max(older, key=lambda one: (one.taken_at, one.mark == "proven"))
-    return min(others, key=lambda one: (one.taken_at, one.mark != "proven"), default=None)
+        return max(older, key=lambda one: (_order(one), one.mark == "proven"))
+    return min(others, key=lambda one: (_order(one), one.mark != "proven"), default=None)
 
 
 def promised_snapshots(to: str, shelf: DatabaseShelf) -> list[Snapshot]:
     """Every snapshot that has a manifest, also where the snapshot itself is gone (0 bytes)."""
-    beside: dict[datetime, dict[str, RemoteObject]] = {}
+    beside: dict[tuple[datetime, str], dict[str, RemoteObject]] = {}
     for item in shelf.orphans:
         if name := parse_object(item.path):
-            beside.setdefault(name.taken_at, {})[name.kind] = item
+            beside.setdefault((name.taken_at, name.snapshot), {})[name.kind] = item
     lost = []
-    for taken_at, kinds in beside.items():
+    for (taken_at, path), kinds in beside.items():
         if "json" in kinds:
-            path = snapshot_object(shelf.database, taken_at)
             papers = tuple(sorted(kinds.values(), key=lambda paper: len(paper.path)))
             lost.append(Snapshot(shelf.database, to, path, taken_at, 0, papers=papers))
     return [*shelf.snapshots, *lost]
@@ -82,6 +81,11 @@ def longest_undrilled(snapshots: Sequence[Snapshot], last: Mapping[str, datetime
         return at is not None, at or snapshot.taken_at, snapshot.taken_at
 
     return min(snapshots, key=turn)
+
+
+def _order(snapshot: Snapshot) -> tuple[datetime, str]:
+    """Snapshots sort by time, then by name."""
+    return snapshot.taken_at, snapshot.object
 
 
 def _moment(text: str) -> datetime:
@@ -104,8 +108,7 @@ def _span(snapshots: Sequence[Snapshot]) -> str | None:
     """What there is to choose from."""
     if not snapshots:
         return None
-    oldest = min(snapshots, key=lambda snapshot: snapshot.taken_at)
-    newest = max(snapshots, key=lambda snapshot: snapshot.taken_at)
+    oldest, newest = min(snapshots, key=_order), max(snapshots, key=_order)
     if oldest == newest:
         return f"the only one is {oldest.object}"
     return f"the oldest is {oldest.object}, the newest {newest.object}"

@@ -3,19 +3,25 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from sqlitekeeper.backups.local_folder import is_local
 from sqlitekeeper.backups.loss import HOLD
 from sqlitekeeper.backups.manifest import encode
-from sqlitekeeper.backups.naming import manifest_object, mark_object, parse_object
+from sqlitekeeper.backups.naming import (
+    TOKEN_LENGTH,
+    ObjectName,
+    manifest_object,
+    mark_object,
+    parse_object,
+)
 from sqlitekeeper.backups.rclone import Rclone, RcloneError, RemoteObject
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.state.history import Shipment
 
-_REST = len("-20261123T030000Z.sqlite3")
+_OLD = len("-20261123T030000Z.sqlite3")
+_REST = {_OLD, _OLD + len("-") + TOKEN_LENGTH}
 _STRENGTH: dict[str, int] = {"none": 0, "quick": 1, "integrity": 2}
 
 
@@ -105,8 +111,8 @@ def together(errors: Sequence[RcloneError]) -> RcloneError:
     return RcloneError("; ".join(dict.fromkeys(error.full_text for error in errors)))
 
 
-def newest_snapshots(paths: Iterable[str]) -> dict[str, datetime]:
-    """When the newest snapshot of each database in a listing was taken.
+def newest_snapshots(paths: Iterable[str]) -> dict[str, ObjectName]:
+    """The newest snapshot of each database in a listing.
 
     Only one path of each is read closely, for the sake of listings of 100,000.
     """
@@ -114,10 +120,10 @@ def newest_snapshots(paths: Iterable[str]) -> dict[str, datetime]:
     for path in paths:
         name, _, file = path.partition("/")
         like = file.startswith(f"{name}-2") and file.endswith(".sqlite3")
-        if like and len(file) == len(name) + _REST and path > newest.get(name, ""):
+        if like and len(file) - len(name) in _REST and path > newest.get(name, ""):
             newest[name] = path
     parsed = {name: parse_object(path) for name, path in newest.items()}
-    return {name: found.taken_at for name, found in parsed.items() if found}
+    return {name: found for name, found in parsed.items() if found}
 
 
 def sync_to_disk(folder: Path, paths: list[str]) -> None:

@@ -248,7 +248,7 @@ class _AtDestination:
         if (
             named is None
             or named.database != snapshot.database
-            or named.taken_at <= snapshot.taken_at
+            or (named.taken_at, latest.object) <= (snapshot.taken_at, snapshot.object)
             or self.options.rclone.confirm(self.to, [latest.object])
         ):
             return snapshot

@@ -1,21 +1,30 @@
-"""The names of things at a destination: `<name>/<name>-20261123T030000Z.sqlite3`.
+"""The names of things at a destination: `<name>/<name>-20261123T030000Z-k3f9q.sqlite3`.
+
+The last five characters before the suffix are a random token: two that ship to one place in
+one second know nothing of each other, and each has a name of its own. Snapshots of before
+there were tokens have none.
 
 Names that come from a listing are somebody else's input: what does not follow
 the pattern exactly is not keeper's and is left alone.
 """
 
 import re
+import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 LATEST = "latest.json"
+# Without those that are taken for one another: 0 and o, 1, i and l.
+LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+TOKEN_LENGTH = 5
 
 _NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _OBJECT = re.compile(
     # No 24 o'clock: Python 3.14 reads it as the next day's midnight.
     r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T(?!24)\d{6}Z)"
+    rf"(-[{LETTERS}]{{{TOKEN_LENGTH}}})?"
     r"\.(?P<kind>(sqlite3|json|proven\.json|failed\.json)"
     # The name under which rclone uploads to a folder, until all of it is there.
     r"(\.[0-9a-f]{8}\.partial)?)",
@@ -23,22 +32,30 @@ _OBJECT = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class ObjectName:
     """What the path of an object says: a snapshot, its manifest, or a mark that a drill left.
 
-    The kind of one that rclone was still uploading ends with ".partial".
+    `snapshot` is the path of the snapshot that it is, or belongs to; those of one database
+    sort by time, then by name. The kind of one that rclone was still uploading ends with
+    ".partial".
     """
 
     database: str
     taken_at: datetime
+    snapshot: str
     kind: str
 
 
-def snapshot_object(database: str, taken_at: datetime) -> str:
-    """The path of a snapshot below its destination."""
+def random_token() -> str:
+    """What tells a snapshot from all others of its second."""
+    return "".join(secrets.choice(LETTERS) for _ in range(TOKEN_LENGTH))
+
+
+def snapshot_object(database: str, taken_at: datetime, token: str = "") -> str:
+    """The path of a snapshot below its destination; old ones have no token."""
     stamp = taken_at.astimezone(UTC).strftime(TIME_FORMAT)
-    return f"{database}/{database}-{stamp}.sqlite3"
+    return f"{database}/{database}-{stamp}{token and f'-{token}'}.sqlite3"
 
 
 def manifest_object(snapshot: str) -> str:
@@ -70,4 +87,5 @@ def parse_object(path: str) -> ObjectName | None:
         taken_at = datetime.fromisoformat(match["stamp"])
     except ValueError:
         return None
-    return ObjectName(match["name"], taken_at, match["kind"])
+    snapshot = f"{path[: match.start('kind')]}sqlite3"
+    return ObjectName(match["name"], taken_at, snapshot, match["kind"])

@@ -151,6 +151,9 @@ def _read_back(
     seen = {path: paper_problem(path, text, held, destination.to) for path, text in texts.items()}
     problems = {path: problem for path, problem in seen.items() if problem}
     strange = [held[path] for path in problems if path in held]
+    if newer_will_do:
+        # Others write it too, and where there is no hash, their one may be just as large.
+        strange += [held[p] for p in texts if p not in problems and not _digests(held[p], texts[p])]
     if not strange:
         return problems
     contents, _ = try_papers(rclone, destination.to, strange, parent)
@@ -163,7 +166,10 @@ def _read_back(
         if found != sent and sent.startswith(found):
             parts.append(item.path)
         elif newer_will_do and _is_refreshed(found, sent):
-            del problems[item.path]
+            problems.pop(item.path, None)
+        elif newer_will_do:
+            text = f"{item.path} at {destination.to} is another one than was written there"
+            problems[item.path] = text
     if parts and (error := rclone.delete(destination.to, parts).error):
         problems |= {path: f"{problems[path]}; {error.full_text}" for path in parts}
     return problems
@@ -178,16 +184,24 @@ def paper_problem(path: str, text: bytes, held: Mapping[str, RemoteObject], to: 
     found = held.get(path)
     if found is None or found.bytes != len(text):
         return f"rclone reported no error, but {path} is not whole at {to}"
-    for algorithm in ("md5", "sha1", "sha256"):
-        if given := found.hashes.get(algorithm):
-            digest = hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
-            if given != digest:
-                return f"rclone reported no error, but {path} at {to} is an older one"
+    if any(given != own for given, own in _digests(found, text)):
+        return f"rclone reported no error, but {path} at {to} is an older one"
     return None
+
+
+def _digests(found: RemoteObject, text: bytes) -> list[tuple[str, str]]:
+    """The hashes of a paper that its destination knows, each with that of what was sent."""
+    return [
+        (given, hashlib.new(algorithm, text, usedforsecurity=False).hexdigest())
+        for algorithm in ("md5", "sha1", "sha256")
+        if (given := found.hashes.get(algorithm))
+    ]
 
 
 def _is_refreshed(found: bytes, sent: bytes) -> bool:
     """Whether a latest.json is the same or a newer one, of another run, than was sent."""
+    if found == sent:
+        return True
     try:
         theirs, ours = (parse_manifest(text, "") for text in (found, sent))
     except ManifestError:

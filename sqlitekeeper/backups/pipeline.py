@@ -34,8 +34,7 @@ from sqlitekeeper.events import Listener
 from sqlitekeeper.workers import Place, crew, in_order, result_of
 
 BATCH_BYTES = 64 * 2**20
-# Each holds a lock file open: those of three batches, with the sockets of claims.py, stay far
-# below the usual 1,024 (measured: 703).
+# Each holds a lock file open: those of three batches stay far below the usual 1,024.
 BATCH_DATABASES = 150
 STAGED_BATCHES = 2
 # How much larger than the first the second of two may be that are read at once.

@@ -7,6 +7,7 @@ database is on hold, which may have been lifted there.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlitekeeper.backups.catalog import DatabaseShelf, read_shelves
@@ -66,9 +67,13 @@ def _last_word(papers: list[Manifest | ManifestError]) -> Manifest | ManifestErr
     for paper in papers:
         if isinstance(paper, ManifestError):
             return paper
-        if isinstance(last, Manifest) and paper.taken_at > last.taken_at:
+        if isinstance(last, Manifest) and _order(paper) > _order(last):
             last = paper
     return last
+
+
+def _order(manifest: Manifest) -> tuple[datetime, str]:
+    return manifest.taken_at, manifest.object
 
 
 def previous_manifests(

@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from sqlitekeeper.backups.dispatch import Delivered, Dispatch, failed
 from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions
 from sqlitekeeper.backups.marks import remembered_drills
+from sqlitekeeper.backups.naming import random_token
 from sqlitekeeper.backups.pipeline import Job, run_pipeline
 from sqlitekeeper.backups.previous import Previous, previous_manifests
 from sqlitekeeper.backups.prune import prune_after_backup
@@ -38,7 +39,6 @@ from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.database.snapshot import SPARE_BYTES
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
-from sqlitekeeper.state.claims import Claims
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.state.locks import database_lock
@@ -71,6 +71,7 @@ class BackupOptions:
     accept_loss: frozenset[str] = frozenset()
     jobs: int = os.cpu_count() or 1
     configured: frozenset[str] | None = None
+    token: Callable[[], str] = random_token
 
 
 def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = ignore) -> BackupRun:
@@ -94,7 +95,6 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
     with (
         staging_folder(options.staging) as folder,
-        closing(Claims()) as claims,
         crew(1) as prover,
         ExitStack() as crews,
     ):
@@ -109,7 +109,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             clock=options.clock,
             watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
             seen=seen,
-            claim=claims.claim,
+            token=options.token,
         )
         shipper = Shipper(options.rclone, folder)
         readers = {to: crews.enter_context(crew(1)) for to in options.to}

@@ -6,6 +6,7 @@ nothing that claims to be one. For the same reason a snapshot may be uploaded
 while it is being checked.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class Shipper:
     def __init__(self, rclone: Rclone, folder: Path) -> None:
         self.rclone = rclone
         self.folder = folder
+        # Those at each destination, by what case does not change of their names.
+        self._folders: dict[str, dict[str, set[str]]] = {}
 
     def upload(
         self,
@@ -105,25 +108,47 @@ class Shipper:
         return error.full_text if error else None
 
     def _confirm(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
-        held = self.rclone.confirm(destination.to, [upload.object for upload in uploads])
+        twins = self._twins(destination, uploads)
+        objects = [upload.object for upload in uploads]
+        held = self.rclone.confirm(destination.to, [*objects, *twins.values()])
         errors = {
             upload.database: problem
             for upload in uploads
             if (
-                problem := _size_problem(upload, held, destination.to)
+                problem := _case_problem(upload, twins, held, destination.to)
+                or _size_problem(upload, held, destination.to)
                 or _content_problem(upload, destination)
             )
         }
-        # A part of a snapshot would lie there until it is pruned.
+        # A part of a snapshot would lie there until it is pruned, one in a folder of another
+        # database for ever.
         parts = {
             upload.object: upload.database
             for upload in uploads
-            if upload.object in held and held[upload.object].bytes < upload.bytes
+            if upload.object in held
+            and (held[upload.object].bytes < upload.bytes or twins.get(upload.object) in held)
         }
         if problem := self.withdraw(destination, list(parts)):
             errors |= {name: f"{errors[name]}; {problem}" for name in parts.values()}
         arrived = {one.object: one.database for one in uploads if one.database not in errors}
         return errors | _flush(destination, arrived)
+
+    def _twins(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
+        """Where uploads lie too if the destination ignores case, by object.
+
+        That is in the folder of another database, where there was none of their own.
+        """
+        if destination.to not in self._folders:
+            alike: dict[str, set[str]] = defaultdict(set)
+            for folder in {path.partition("/")[0] for path in destination.listing or ()}:
+                alike[folder.casefold()].add(folder)
+            self._folders[destination.to] = alike
+        twins = {}
+        for upload in uploads:
+            folders = self._folders[destination.to].get(upload.database.casefold())
+            if folders and upload.database not in folders:
+                twins[upload.object] = f"{min(folders)}/{upload.object.rpartition('/')[2]}"
+        return twins
 
     def _papers(
         self, destination: Destination, parcels: list[tuple[Parcel, str]]
@@ -160,6 +185,16 @@ class Shipper:
         if report.error is None:
             return {}
         return {path: report.problem_of(path) for path in paths if path not in report.done}
+
+
+def _case_problem(
+    upload: Upload, twins: Mapping[str, str], held: Mapping[str, RemoteObject], to: str
+) -> str | None:
+    twin = twins.get(upload.object)
+    if twin is None or twin not in held:
+        return None
+    other = twin.partition("/")[0]
+    return f"{to} ignores case and has {other} already; give one of the two databases another name"
 
 
 def _size_problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str | None:

@@ -18,7 +18,7 @@ from sqlitekeeper.backups.destination import Destination, newest_snapshots
 from sqlitekeeper.backups.loss import LossWatch, hold_of, on_hold
 from sqlitekeeper.backups.manifest import Checked, Versions, build_manifest
 from sqlitekeeper.backups.marks import is_ahead
-from sqlitekeeper.backups.naming import parse_object, snapshot_object
+from sqlitekeeper.backups.naming import ObjectName, parse_object, random_token, snapshot_object
 from sqlitekeeper.backups.results import Seconds
 from sqlitekeeper.backups.shipping import SNAPSHOTS, Parcel, Upload
 from sqlitekeeper.backups.untrusted import refuse_large
@@ -27,9 +27,6 @@ from sqlitekeeper.database.proof import CheckKind
 from sqlitekeeper.database.snapshot import Source, take_snapshot
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.state.history import Seen, Shipment
-
-# Whoever only keeps names from others does not keep a backup from being made.
-MOST_REFUSED = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +95,8 @@ class Stage:
     watch: LossWatch = field(default_factory=LossWatch)
     seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
-    claim: Callable[[Path, str], bool] = lambda path, key: True
-    newest: dict[str, dict[str, datetime]] = field(init=False)
+    token: Callable[[], str] = random_token
+    newest: dict[str, dict[str, ObjectName]] = field(init=False)
 
     def __post_init__(self) -> None:
         newest = {d.to: newest_snapshots(d.listing or ()) for d in self.destinations}
@@ -121,7 +118,7 @@ class Stage:
             text = "not read: nobody has written to it since its last snapshot"
             listen(Note(name, text, Level.DETAIL))
             return untouched
-        taken_at, key = self._free_name(name, path)
+        taken_at, key = self._new_name(name)
         file = self.folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -224,66 +221,45 @@ class Stage:
             listen(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
         newest = self.newest[destination.to].get(name)
-        if dated and newest and newest > dated.taken_at and not is_ahead(newest, self.clock()):
-            above = self._shipped_by_others(destination, name, newest)
-            if above and destination.holds(above, sha256, self.check):
-                return above
+        if dated and newest and newest > dated and not is_ahead(newest.taken_at, self.clock()):
+            theirs = self._shipped_by_others(destination, name, newest)
+            if theirs and destination.holds(theirs, sha256, self.check):
+                return theirs
             # Whoever restores the latest would not get this content.
-            text = f"{snapshot_object(name, newest)} at {destination.to} is newer than what was"
+            text = f"{newest.snapshot} at {destination.to} is newer than what was"
             text += " shipped from here last"
             listen(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
         return shipment
 
     def _shipped_by_others(
-        self, destination: Destination, name: str, taken_at: datetime
+        self, destination: Destination, name: str, newest: ObjectName
     ) -> Shipment | None:
-        """The newest snapshot, where another state folder has shipped it."""
+        """The newest snapshot, where another state folder has shipped it.
+
+        One without a token does not count: two may have shipped it, and the manifest may be
+        of the one, the snapshot of the other.
+        """
         manifest = self.watch.before.get((destination.to, name), {})
-        key = snapshot_object(name, taken_at)
-        if not manifest or manifest["snapshot"]["object"] != key:
+        if not manifest or manifest["snapshot"]["object"] != newest.snapshot:
             return None
-        return Shipment(destination.to, name, key, dict(manifest))
+        if newest.snapshot == snapshot_object(name, newest.taken_at):
+            return None
+        return Shipment(destination.to, name, newest.snapshot, dict(manifest))
 
-    def _free_name(self, name: str, path: Path) -> tuple[datetime, str]:
-        """The time of the snapshot and its object, which neither staging nor a destination has.
-
-        Nor does another run of this host that shares no locks with this one, or its
-        manifest could come to lie beside this one's snapshot.
+    def _new_name(self, name: str) -> tuple[datetime, str]:
+        """The time of the snapshot and its object, whose token nobody else has.
 
         It is later than what there is already, even if the clock has been set
         back by a little: what is newer has to sort as newer. What is dated far
         ahead is left there, or every name after it would be wrong too.
         """
         now = self.clock()
-        newest = [found[name] for found in self.newest.values() if name in found]
-        after = [one + timedelta(seconds=1) for one in newest if not is_ahead(one, now)]
-        taken_at = max([now, *after, *self._after_others(name)])
-        refused = 0
-        while True:
-            key = snapshot_object(name, taken_at)
-            if not self._is_taken(name, key):
-                if refused == MOST_REFUSED or self.claim(path, key):
-                    return taken_at, key
-                refused += 1
-            taken_at += timedelta(seconds=1)
-
-    def _after_others(self, name: str) -> Iterator[datetime]:
-        """The first moments that are later than what this host is known to have shipped.
-
-        Of other runs meanwhile only the last is known, and those before it took
-        the seconds before it.
-        """
-        for shipment in self._shipments_of(name):
-            shipped = parse_object(shipment.object)
-            meanwhile = (shipment.destination, name) in self.overtaken
-            if shipped and (meanwhile or not is_ahead(shipped.taken_at, self.clock())):
-                yield shipped.taken_at + timedelta(seconds=1)
-
-    def _is_taken(self, name: str, key: str) -> bool:
-        staged = (self.folder / SNAPSHOTS / key).exists()
-        shipped = any(shipment.object == key for shipment in self._shipments_of(name))
-        return staged or shipped or any(d.has(key) for d in self.destinations)
+        there = [found[name] for found in self.newest.values() if name in found]
+        there += [known for s in self._shipments_of(name) if (known := parse_object(s.object))]
+        times = [one.taken_at for one in there if not is_ahead(one.taken_at, now)]
+        taken_at = max([now, *(time + timedelta(seconds=1) for time in times)])
+        return taken_at, snapshot_object(name, taken_at, self.token())
 
     def _shipments_of(self, name: str) -> Iterator[Shipment]:
         for destination in self.destinations:

@@ -16,7 +16,7 @@ from sqlitekeeper.errors import ConfigError
 _MAGIC = b"SQLite format 3\0"
 _SMALLEST_PAGE_BYTES = 512
 
-_SNAPSHOT = re.compile(r"(?P<stem>.+-\d{8}T\d{6}Z)\.sqlite3", re.DOTALL)
+_SNAPSHOT = re.compile(r"(?P<stem>.+-\d{8}T\d{6}Z(-[2-9a-z]{5})?)\.sqlite3", re.DOTALL)
 _NOT_ENTERED = re.compile(r"\..*|node_modules|keeper-staging-.*", re.DOTALL)
 # The kernel's own folders: no files on a disk, and some of them act when they are read.
 _KERNEL = frozenset({"/proc", "/sys", "/dev"})

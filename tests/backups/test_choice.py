@@ -135,3 +135,27 @@ def test_manifest_promises_a_snapshot_that_is_gone() -> None:
     (found,) = promised_snapshots("lab:x", read_shelves("lab:x", objects)["app"])
     assert (found.object, found.bytes) == (f"{stem}.sqlite3", 0)
     assert [paper.path for paper in found.papers] == [f"{stem}.json", f"{stem}.failed.json"]
+
+
+def test_of_one_second_the_last_by_name_is_meant() -> None:
+    """As a listing shows them, whichever destination is asked first; each can be named."""
+    one, other = (
+        replace(NEWEST, object=snapshot_object("app", NEWEST.taken_at, token), to=to)
+        for token, to in (("abcde", "lab:x"), ("zzzzz", "lab:y"))
+    )
+    for at in ("latest", "2026-11-23T03:00:00Z"):
+        assert choose([one, *DAYS[1:], other], at, NOW) == other
+    assert choose([one, other], "app-20261123T030000Z-abcde.sqlite3", NOW) == one
+    assert instead_of(other, [*DAYS[1:], one, other]) == one
+
+
+def test_manifest_with_a_token_promises_its_own_snapshot() -> None:
+    """And not the other one of its second."""
+    stem = "app/app-20261123T030000Z"
+    paths = (f"{stem}-k3f9q.json", f"{stem}.sqlite3", f"{stem}.json")
+    objects = [RemoteObject(path, 5) for path in paths]
+    found = promised_snapshots("lab:x", read_shelves("lab:x", objects)["app"])
+    assert {one.object: one.bytes for one in found} == {
+        f"{stem}.sqlite3": 5,
+        f"{stem}-k3f9q.sqlite3": 0,
+    }

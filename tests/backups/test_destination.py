@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sqlitekeeper.backups.destination import Destination, look, sync_to_disk
+from sqlitekeeper.backups.destination import Destination, look, newest_snapshots, sync_to_disk
 from sqlitekeeper.backups.manifest import encode
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
 from sqlitekeeper.backups.rclone_program import find_rclone
@@ -172,3 +172,15 @@ def test_folder_above_that_may_not_be_read_is_no_obstacle(
         assert not os.access("parent", os.R_OK, effective_ids=True)
         sync_to_disk(Path("parent/to"), ["app/x"])
     (tmp_path / "parent").chmod(0o700)
+
+
+def test_newest_snapshot_is_found_with_a_token_or_without() -> None:
+    """By time, then by name; neither manifests nor parts are any."""
+    older, newest = "app/app-20261122T030000Z.sqlite3", "app/app-20261123T030000Z-k3f9q.sqlite3"
+    others = ["app/app-20261124T030000Z-k3f9q.json", f"{newest}.0123abcd.partial", "b/b-2.sqlite3"]
+
+    found = newest_snapshots([newest, older, *others])
+
+    assert {name: one.snapshot for name, one in found.items()} == {"app": newest}
+    later = newest.replace("k3f9q", "zzzzz")
+    assert newest_snapshots([later, newest])["app"].snapshot == later

@@ -197,3 +197,23 @@ def test_link_in_a_download_is_not_followed(place: Path, wrap_rclone: WrapRclone
     )
     assert try_papers(rclone(), str(place), listing.values()) == ({}, None)
     assert (place / "made").exists()
+
+
+def test_stale_latest_json_of_the_same_size_is_found_without_hashes(
+    place: Path, monkeypatch: pytest.MonkeyPatch, wrap_rclone: WrapRclone
+) -> None:
+    """A crypt remote knows none, so what lies there is read."""
+    monkeypatch.setenv("RCLONE_CONFIG_SECRET_TYPE", "crypt")
+    monkeypatch.setenv("RCLONE_CONFIG_SECRET_REMOTE", str(place))
+    monkeypatch.setenv("RCLONE_CONFIG_SECRET_PASSWORD", "cVJ4yZMYZDUlMQeYvVzSCLRVrEJdBQg")
+    older, sent = (
+        {"app/latest.json": encode(GOOD | {"confirmed_at": f"2026-11-23T0{hour}:00:00+00:00"})}
+        for hour in (3, 4)
+    )
+    destination = look(rclone(), "secret:")
+    assert store_papers(rclone(), destination, older, newer_will_do=True) == {}
+    wrap_rclone(copy='case "$*" in *keeper-papers-*" secret:"*) exit 0;; esac')
+
+    problems = store_papers(rclone(), destination, sent, newer_will_do=True)
+
+    assert "another one than was written" in problems["app/latest.json"]

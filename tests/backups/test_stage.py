@@ -12,8 +12,9 @@ import apsw
 import pytest
 
 from sqlitekeeper.backups.destination import Destination
+from sqlitekeeper.backups.loss import LossWatch
 from sqlitekeeper.backups.manifest import Versions, encode
-from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.backups.naming import manifest_object, snapshot_object
 from sqlitekeeper.backups.rclone import RemoteObject
 from sqlitekeeper.backups.stage import Stage, Staged
 from sqlitekeeper.database.fingerprint import fingerprint
@@ -30,7 +31,7 @@ from tests.backups.damage import (
 from tests.conftest import Companion, MakeDatabase, count_rows, pragma, wait_until
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
-KEY = "app/app-20261123T030000Z.sqlite3"
+KEY = "app/app-20261123T030000Z-k3f9q.sqlite3"
 EMPTY = Destination("lab:x", {})
 
 
@@ -237,7 +238,9 @@ def test_free_pages_are_not_shipped(stage: Stage, make_database: MakeDatabase) -
 
 
 def test_name_carries_the_time_it_was_taken(stage: Stage, make_database: MakeDatabase) -> None:
-    """The clock gives the name and the manifest's taken_at."""
+    """The clock gives the name and the manifest's taken_at; the token is random."""
+    stage = replace(stage, token=lambda: "k3f9q")
+
     staged = prepare(stage, "app", make_database(rows=1))
 
     assert staged.taken.object == KEY
@@ -247,13 +250,13 @@ def test_name_carries_the_time_it_was_taken(stage: Stage, make_database: MakeDat
 def test_object_of_the_same_second_is_not_overwritten(
     stage: Stage, make_database: MakeDatabase
 ) -> None:
-    """Where a destination has the name already, the next free second is taken."""
+    """Where a destination has a snapshot of now already, the next second is taken."""
     taken = {KEY: RemoteObject(KEY, 1)}
     busy = replace(stage, destinations=(EMPTY, Destination("lab:y", taken)))
 
     staged = prepare(busy, "app", make_database(rows=1))
 
-    assert staged.taken.object == "app/app-20261123T030001Z.sqlite3"
+    assert staged.taken.object.startswith("app/app-20261123T030001Z-")
     assert staged.manifest["taken_at"] == "2026-11-23T03:00:01+00:00"
 
 
@@ -272,7 +275,7 @@ def test_manifest_describes_source_and_snapshot(stage: Stage, make_database: Mak
     assert manifest["source"]["journal_mode"] == "wal"
     assert manifest["source"]["auto_vacuum"] == "incremental"
     assert manifest["snapshot"] == {
-        "object": KEY,
+        "object": staged.taken.object,
         "bytes": staged.taken.bytes,
         "sha256": staged.taken.sha256,
     }
@@ -464,6 +467,35 @@ def test_each_destination_is_judged_by_itself(stage: Stage, make_database: MakeD
     assert snapshot_file(both, staged).exists()
 
 
+@pytest.mark.parametrize(("token", "held"), [("zzzzz", True), ("", False)])
+def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
+    stage: Stage, make_database: MakeDatabase, token: str, held: bool
+) -> None:
+    """Beside one without a token the manifest may be another shipper's."""
+    path = make_database(rows=5)
+    stage = after_shipping(stage, prepare(stage, "app", path))
+    own = stage.shipments["lab:x", "app"].manifest
+    theirs = snapshot_object("app", NOW + timedelta(minutes=1), token)
+    manifest = own | {"host": "web2", "snapshot": own["snapshot"] | {"object": theirs}}
+    listing = dict(stage.destinations[0].listing or {})
+    for path_there, size in {
+        theirs: own["snapshot"]["bytes"],
+        manifest_object(theirs): len(encode(manifest)),
+    }.items():
+        listing[path_there] = RemoteObject(path_there, size)
+    stage = replace(
+        stage,
+        destinations=(Destination("lab:x", listing),),
+        watch=LossWatch(before={("lab:x", "app"): manifest}),
+        clock=lambda: NOW + timedelta(minutes=2),
+    )
+
+    staged = prepare(stage, "app", path)
+
+    assert staged.taken.unchanged is held
+    assert (staged.parcels["lab:x"].object == theirs) is held
+
+
 # What is remembered of the file
 
 
@@ -514,33 +546,6 @@ def test_full_text_index_that_cannot_be_checked_is_a_warning(
     prepare(stage, "app", path, heard.append)
 
     assert any("ft could not be checked" in text for text in warnings(heard))
-
-
-def test_name_that_another_run_has_claimed_is_left_to_it(
-    stage: Stage, make_database: MakeDatabase
-) -> None:
-    """The next second is free."""
-    asked: list[tuple[Path, str]] = []
-
-    def claim(path: Path, key: str) -> bool:
-        asked.append((path, key))
-        return len(asked) > 2
-
-    path = make_database("app.sqlite3")
-    taken = replace(stage, claim=claim).take("app", path)
-
-    assert asked[0] == (path, KEY)
-    assert taken.object == KEY.replace("030000Z", "030002Z")
-    assert taken.taken_at == NOW + timedelta(seconds=2)
-
-
-def test_nobody_keeps_a_backup_from_being_made_by_claiming_all_names(
-    stage: Stage, make_database: MakeDatabase
-) -> None:
-    """Anyone on the host could do that."""
-    stage = replace(stage, claim=lambda path, key: False)
-
-    assert stage.take("app", make_database("app.sqlite3")).taken_at > NOW
 
 
 def test_each_stage_has_a_last_word(

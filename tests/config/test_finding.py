@@ -67,6 +67,8 @@ def test_keepers_own_snapshots_are_left_out(folder: Path) -> None:
     """A snapshot has its manifest beside it; a file that only looks like one is found."""
     database(folder / "app/app-20261123T030000Z.sqlite3")
     (folder / "app/app-20261123T030000Z.json").touch()
+    database(folder / "app/app-20261123T030000Z-k3f9q.sqlite3")
+    (folder / "app/app-20261123T030000Z-k3f9q.json").touch()
     database(folder / "other-20261123T030000Z.sqlite3")
     assert found(folder) == ["other-20261123T030000Z.sqlite3"]
 

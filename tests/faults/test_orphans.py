@@ -47,4 +47,4 @@ def test_upload_of_a_killed_keeper_ends_and_harms_nothing(
     assert_whole(to)
     (shipped,) = run.entry["shipped"]
     assert problems_of(to / shipped["object"]) == []
-    assert len(list(to.glob("app/*Z.json"))) == 1
+    assert len(list(to.glob("app/*Z-?????.json"))) == 1

@@ -13,6 +13,7 @@ from sqlitekeeper.backups.catalog import DatabaseShelf, read_shelves
 from sqlitekeeper.backups.choice import choose
 from sqlitekeeper.backups.destination import look
 from sqlitekeeper.backups.drill import Subject
+from sqlitekeeper.backups.naming import parse_object
 from sqlitekeeper.backups.pipeline import Job
 from sqlitekeeper.backups.prune import kept_by, plan_prune
 from sqlitekeeper.backups.rclone import Rclone, RemoteObject
@@ -27,6 +28,7 @@ from tests.faults.surroundings import manifests_that_lie, snapshots_of
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 YEAR = timedelta(days=365)
+TOKEN = "k3f9q"
 DAILY = Policy(keep_last=1, keep_daily=7)
 
 
@@ -61,6 +63,7 @@ class Host:
             clock=lambda: at,
             staging=self.staging,
             policy=self.policy,
+            token=lambda: TOKEN,
         )
         self.said.clear()
         return back_up([Job("app", self.database)], options, self.listen)
@@ -90,7 +93,7 @@ def host(make_database: MakeDatabase, tmp_path: Path, staging: Path) -> Host:
 
 
 def object_at(moment: datetime) -> str:
-    return f"app/app-{moment:%Y%m%dT%H%M%SZ}.sqlite3"
+    return f"app/app-{moment:%Y%m%dT%H%M%SZ}-{TOKEN}.sqlite3"
 
 
 # Names: unique, and in the order in which they were taken
@@ -127,7 +130,9 @@ def test_three_runs_in_one_second_have_three_names(host: Host) -> None:
     for _ in range(3):
         host.back_up(NOW)
 
-    assert snapshots_of(host.to) == [f"app-20261123T03000{second}Z.sqlite3" for second in range(3)]
+    assert snapshots_of(host.to) == [
+        f"app-20261123T03000{second}Z-{TOKEN}.sqlite3" for second in range(3)
+    ]
     assert manifests_that_lie(host.to) == []
 
 
@@ -148,8 +153,8 @@ def test_hour_that_comes_twice_in_autumn_has_two_names(host: Host) -> None:
         host.back_up(datetime(2026, 10, 25, 2, 30, tzinfo=berlin, fold=fold))
 
     assert snapshots_of(host.to) == [
-        "app-20261025T003000Z.sqlite3",
-        "app-20261025T013000Z.sqlite3",
+        f"app-20261025T003000Z-{TOKEN}.sqlite3",
+        f"app-20261025T013000Z-{TOKEN}.sqlite3",
     ]
 
 
@@ -164,7 +169,9 @@ def test_time_zone_of_the_host_is_never_seen(
 
     after = datetime.now(UTC)
     (name,) = snapshots_of(host.to)
-    taken_at = datetime.strptime(name, "app-%Y%m%dT%H%M%SZ.sqlite3").replace(tzinfo=UTC)
+    known = parse_object(f"app/{name}")
+    assert known
+    taken_at = known.taken_at
     assert before <= taken_at <= after
     times = re.findall(r"^\S+T\S+", run.out + run.err, re.M)
     assert times

@@ -64,7 +64,7 @@ def test_the_servers_key_backs_up_prunes_and_drills_and_loses_nothing_for_good(
     with serve_b2(KEYS["keeper-web1"]) as b2:
         use(monkeypatch, "b2", "file", "b2", endpoint=f"http://127.0.0.1:{b2.port}")
         assert keeper("backup").status == 0
-        (first,) = [name for name in b2.current() if name.endswith("Z.sqlite3")]
+        (first,) = [name for name in b2.current() if name.endswith(".sqlite3")]
         add_a_row(database)
         b2.calls.clear()
         done = keeper("backup")

@@ -28,7 +28,7 @@ def test_lock_is_well_formed_and_leaves_latest_json_alone() -> None:
         assert set(rule) == {"id", "enabled", "prefix", "condition"}
         assert rule["condition"] == {"type": "Age", "maxAgeSeconds": 5 * 24 * 3600}
         assert not "web1/production/latest.json".startswith(rule["prefix"])
-        assert "web1/production/production-20261123T030000Z.json".startswith(rule["prefix"])
+        assert "web1/production/production-20261123T030000Z-k3f9q.json".startswith(rule["prefix"])
 
 
 def test_backups_go_on_under_the_lock(
@@ -70,6 +70,6 @@ def test_backups_go_on_under_the_lock(
         pruned = keeper("prune", "-c", "none.toml")
         assert pruned.status == 1
         assert "AccessDenied" in pruned.err
-        assert len(list(bucket.rglob("production-*Z.sqlite3"))) == 2
+        assert len(list(bucket.rglob("production-*.sqlite3"))) == 2
         assert keeper("restore", "production", "--to", "back.sqlite3").status == 0
     assert count_rows(tmp_path / "back.sqlite3") == 41

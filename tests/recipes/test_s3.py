@@ -228,7 +228,7 @@ def test_crypt_hides_names_and_contents_and_restores(
         where = ("--from", "s3-crypt:", "--to", "back.sqlite3")
         assert keeper("restore", "production", *where).status == 0
         listed = subprocess.run(
-            [RCLONE, "lsf", "-R", "--files-only", "--include", "*Z.sqlite3", "s3-crypt:"],
+            [RCLONE, "lsf", "-R", "--files-only", "--include", "*.sqlite3", "s3-crypt:"],
             capture_output=True,
             text=True,
             check=True,
