@@ -20,6 +20,7 @@ from sqlitekeeper import wording
 from sqlitekeeper.database.comparison import differences
 from sqlitekeeper.database.connection import in_wal_mode, pragma_int, report_progress
 from sqlitekeeper.database.files import free_bytes, size_of
+from sqlitekeeper.database.journal import wait_for_others
 from sqlitekeeper.database.page_copy import STEP_PAGES
 from sqlitekeeper.database.private_folder import STAGING, private_folder
 from sqlitekeeper.database.proof import integrity_problems
@@ -118,6 +119,8 @@ def rewrite(
                 _prove(reader, path, copy)
             finally:
                 writer.execute("ROLLBACK")
+            # The backup API is no statement, which the connection itself would look before.
+            wait_for_others(path, 0, write=True)
             try:
                 done = _write_back(reader, writer, state, lambda done: tell(live_bytes + done))
             except apsw.FullError:

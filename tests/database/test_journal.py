@@ -123,7 +123,7 @@ def _convert(path: Path) -> None:
 
 def _convert_late(path: Path) -> None:
     """As if the transaction had begun after the plan was made."""
-    found = convert.ConvertPlan("app", path, "incremental", "none", 1, True, 0.0)
+    found = convert.ConvertPlan("app", path, "incremental", "none", 1, 1, True, 0.0)
     convert.convert(found)
 
 
