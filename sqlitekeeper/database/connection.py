@@ -159,7 +159,7 @@ def open_database(
     with sqlite_errors(named), _watching(path, facts):
         connection = _connect(path, write)
         frozen = None
-        there = wal_files(path)
+        there, in_wal = wal_files(path), False
         try:
             refuse_unreadable(connection, path)
             in_wal = in_wal_mode(connection)
@@ -183,7 +183,7 @@ def open_database(
             wait_for_locks(connection, wait_seconds)
             if write:
                 guard(connection, path, wait_seconds)
-            if not frozen and (in_wal or wal_files(path)):
+            if not frozen and (in_wal or there):
                 _open_wal(connection, path, facts)
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
             yield connection
@@ -192,7 +192,7 @@ def open_database(
             raise
         finally:
             connection.close()
-            if made := wal_files(path) - there:
+            if (in_wal or there) and (made := wal_files(path) - there):
                 remove_unused(path, made)
         _refuse_changed(path, frozen)
 

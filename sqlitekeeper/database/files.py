@@ -41,7 +41,8 @@ def sidecar(path: Path, suffix: str) -> Path:
 
 def wal_files(path: Path) -> set[Path]:
     """What lies beside a database because of its WAL."""
-    return {file for suffix in ("-wal", "-shm") if (file := sidecar(path, suffix)).exists()}
+    real = os.path.realpath(path)
+    return {Path(file) for file in (f"{real}-wal", f"{real}-shm") if os.path.exists(file)}  # noqa: PTH110
 
 
 def stat_database(path: Path) -> os.stat_result:

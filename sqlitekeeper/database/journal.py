@@ -8,6 +8,7 @@ all: their living journals look the same. The `.lock` and the open files of proc
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -76,7 +77,9 @@ def wait_for_others(path: Path, seconds: float, *, write: bool, in_wal: bool = F
     ends = time.monotonic() + seconds
     while True:
         header = journal_header(path)
-        busy = _in_journal(path, header, write) or (_in_wal(path) if in_wal else None)
+        busy = _in_journal(path, header, write) if header else None
+        if not busy and in_wal:
+            busy = _in_wal(path)
         if not busy:
             return
         until = min(ends, time.monotonic() + SCAN_SECONDS)
@@ -105,8 +108,10 @@ def guard(connection: apsw.Connection, path: Path, wait_seconds: float) -> None:
     An application may begin its transaction between two of ours.
     """
 
+    journal = sidecar(path, "-journal")
+
     def before_statement(*_: object) -> bool:
-        if not connection.in_transaction:
+        if not connection.in_transaction and size_of(journal):
             wait_for_others(path, wait_seconds, write=True)
         return True
 
@@ -117,11 +122,13 @@ def _in_journal(path: Path, header: bytes, write: bool) -> GoesOnError | None:
     """Somebody in a transaction with a rollback journal. Who reads may do so until it is hot."""
     if not (is_hot(header) or (write and is_begun(header))):
         return None
-    with locking_file(path) as file:
-        # With POSIX locks SQLite itself waits, and never rolls back. The header has a random
-        # number for each transaction: another one means that the first has ended.
-        if file.xCheckReservedLock() or journal_header(path) != header:
+    # With POSIX locks SQLite itself waits, and never rolls back. Elsewhere they may not work.
+    with suppress(apsw.Error), locking_file(path) as file:
+        if file.xCheckReservedLock():
             return None
+    if journal_header(path) != header:
+        # It has a random number for each transaction, so the one that was seen has ended.
+        return None
     journal, lock = sidecar(path, "-journal"), sidecar(path, ".lock")
     # Who works on it has the journal open; a hot one is also left to who could roll it back.
     users = openers([journal, path] if is_hot(header) else [journal])
@@ -153,6 +160,8 @@ def _in_wal(path: Path) -> GoesOnError | None:
     except apsw.BusyError:
         # With POSIX locks SQLite itself waits.
         return None
+    except apsw.Error:
+        pass
     users = openers([wal])
     lock = sidecar(path, ".lock")
     if not users and not os.path.lexists(lock):

@@ -111,7 +111,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         try:
             with (
                 flushed_wal(path, listen, name) if _takes_long(found) else nullcontext(),
-                nullcontext() if found.journal_mode == "wal" else _unwritten(path),
+                nullcontext() if found.journal_mode == "wal" else _unwritten(connection),
             ):
                 with unsynced(connection):
                     cause = _vacuum_into(connection, target)
@@ -142,7 +142,7 @@ def _takes_long(found: Measurement) -> bool:
 
 
 @contextmanager
-def _unwritten(path: Path) -> Iterator[None]:
+def _unwritten(connection: apsw.Connection) -> Iterator[None]:
     """Hold a read lock on a rollback-journal database, and see that nobody writes to it.
 
     Who locks as SQLite does cannot. An application with the VFS unix-dotfile or unix-none
@@ -151,6 +151,8 @@ def _unwritten(path: Path) -> Iterator[None]:
     Raises:
         BusyError: somebody did.
     """
+    # The same file, wherever a symlink leads by now.
+    path = Path(connection.filename)
     with open_database(path, wait_seconds=WAIT_SECONDS) as reader, reader:
         pragma_int(reader, "schema_version")
         before = _written(reader, path)
@@ -164,7 +166,9 @@ def _unwritten(path: Path) -> Iterator[None]:
 
 def _refuse_written(reader: apsw.Connection, path: Path, before: tuple[object, ...]) -> None:
     wait_for_others(path, 0, write=False)
-    if _written(reader, path) != before:
+    now = _written(reader, path)
+    # Where it was replaced, the one that was read has no name any more.
+    if now != before and now[0] == before[0]:
         raise BusyError(
             f"{path}: somebody wrote to it while it was read, in spite of SQLite's locks",
             hint="try again; an application with the VFS unix-dotfile or unix-none does so",

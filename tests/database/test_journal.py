@@ -351,6 +351,15 @@ def test_snapshot_during_which_somebody_writes(
     assert not path.with_name("copy").exists()
 
 
+def test_journal_beside_a_name_that_leads_nowhere(tmp_path: Path) -> None:
+    """There is no database that somebody could be working on."""
+    path = tmp_path / "app.sqlite3"
+    path.symlink_to(tmp_path / "absent")
+    path.with_name("absent-journal").write_bytes(b"\xd9\xd5".ljust(512, b"\1"))
+
+    refuse_if_open(path)
+
+
 def test_statement_within_a_transaction_is_let_through(path: Path, beside: Beside) -> None:
     """The journal is our own then."""
     beside("idle", path)
