@@ -1,7 +1,6 @@
 """What a database may be called, and how its name is made."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,6 +43,8 @@ def folded(name: str) -> str:
     """
     if name.isascii():
         return name.lower()
+    import unicodedata  # only for names that need it
+
     decomposed = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFD", decomposed)
 
