@@ -117,14 +117,14 @@ def console_blocks() -> list[list[Command]]:
 def shape(text: str) -> list[str]:
     """The words of a text, figures and curves aside: `1,000 (3.9 MiB)` is `# (# MiB)`."""
     text = re.sub("\x1b" + r"\[[0-9;?]*[A-Za-z]|^.*\r", "", text, flags=re.MULTILINE)
-    text = re.sub(r"\d{8}T\d{6}Z|[\u2581-\u2588]+|\d[\d.,:-]*", "#", text)
+    text = re.sub(r"\d{8}T\d{6}Z-[2-9a-z]{5}|[\u2581-\u2588]+|\d[\d.,:-]*", "#", text)
     return re.sub(r"\b(?:Bytes?|[KMG]iB|B)\b", "#B", text).split()
 
 
 def as_of_today(line: str, server: Example) -> str:
     """A command with the date and the newest snapshot of this server instead of README's."""
-    stamps = re.findall(r"production-(\w+)\.sqlite3", " ".join(server.b2.current()))
-    line = re.sub(r"\d{8}T\d{6}Z", max(stamps, default=""), line)
+    stamps = re.findall(r"production-([\w-]+)\.sqlite3", " ".join(server.b2.current()))
+    line = re.sub(r"\d{8}T\d{6}Z-[2-9a-z]{5}", max(stamps, default=""), line)
     return re.sub(r"\d{4}-\d\d-\d\d", datetime.now(UTC).date().isoformat(), line)
 
 

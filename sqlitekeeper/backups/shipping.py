@@ -209,8 +209,9 @@ def _size_problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str
 def _content_problem(upload: Upload, destination: Destination) -> str | None:
     """Read a local copy back.
 
-    Elsewhere rclone has compared hashes, where there are any; of large files S3
-    itself has compared those of their parts (see upload_options).
+    Elsewhere its name says whose it is, and rclone has compared hashes, where there
+    are any; of large files S3 itself has compared those of their parts (see
+    upload_options).
     """
     if destination.folder is None:
         return None
