@@ -112,8 +112,8 @@ def restore(
                 continue
             if wal:
                 _set_wal_mode(file)
-            dress(file, target, mode)
-            placed = place(file, target, clock(), workshop, replace=replace)
+            dress(file, target, mode, listen)
+            placed = place(file, target, clock(), workshop, listen, replace=replace)
             return RestoreResult(
                 snapshot.database,
                 target,
@@ -141,7 +141,7 @@ def undo_restore(
     """
     _tell_of_litter(target, listen)
     with staging_folder(target.parent, setting=None) as workshop:
-        source, placed = undo(target, clock(), workshop)
+        source, placed = undo(target, clock(), workshop, listen)
     listen(Note(name, f"brought back {source.name}"))
     return RestoreResult(
         name,

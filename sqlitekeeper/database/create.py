@@ -2,12 +2,12 @@
 
 import os
 import shlex
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.database.access import owner_for
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.files import stat_database
 from sqlitekeeper.database.flushing import sync
@@ -92,9 +92,8 @@ def _create(path: Path, settings: Settings) -> None:
         with private_folder(path.parent, PREFIX) as folder:
             new = folder / "new"
             os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
-            owner = path.parent.stat()
-            if os.geteuid() == 0 and owner.st_uid != 0 and not owner.st_mode & stat.S_ISVTX:
-                os.chown(new, owner.st_uid, owner.st_gid)
+            if (owner := owner_for(path.parent))[0] != os.geteuid():
+                os.chown(new, *owner)
             _write_settings(new, settings)
             sync(new)
             put(new, path)

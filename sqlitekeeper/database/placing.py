@@ -15,11 +15,11 @@ has the old file open, deleted or not: SQLite would mix them.
 
 import contextlib
 import os
-import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper.database.access import access_of, access_of_new, give_access
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
 from sqlitekeeper.database.files import SIDECARS, sidecar, size_of
 from sqlitekeeper.database.flushing import sync
@@ -39,35 +39,25 @@ from sqlitekeeper.database.settling import (
     try_to_settle,
 )
 from sqlitekeeper.errors import BusyError, KeeperError
+from sqlitekeeper.events import Listener, ignore
 
 # What holds transactions that the main file lacks; -shm is only an index.
 _WITH_CONTENT = ("-wal", "-journal")
 
 
-def dress(new: Path, target: Path, mode: int) -> None:
-    """Give a new file the owner and mode of the file that it will replace.
+def dress(new: Path, target: Path, mode: int, listen: Listener) -> None:
+    """Let those open a new file who may open the one that it will replace.
 
-    Where there is none: `mode`, and when root makes it, the folder's owner's.
+    Where there is none: as a file with `mode` that the owner of the folder makes there.
 
     Raises:
         KeeperError: this user may not give it to the owner.
     """
     try:
-        model = target.stat()
-        owner, group, mode = model.st_uid, model.st_gid, stat.S_IMODE(model.st_mode)
+        access = access_of(target)
     except FileNotFoundError:
-        folder = target.parent.stat()
-        owner, group = os.geteuid(), os.getegid()
-        if os.geteuid() == 0 and not folder.st_mode & stat.S_ISVTX:
-            owner, group = folder.st_uid, folder.st_gid
-    try:
-        os.chown(new, owner, group)
-        new.chmod(mode)
-    except PermissionError:
-        raise KeeperError(
-            f"{target}: cannot give the new file to its owner (uid {owner}, gid {group})",
-            hint="run keeper as root, or as the owner of the database",
-        ) from None
+        access = access_of_new(target.parent, mode)
+    give_access(new, access, target, listen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +73,13 @@ class Placed:
 
 
 def place(
-    new: Path, target: Path, moment: datetime, workshop: Path, *, replace: bool = False
+    new: Path,
+    target: Path,
+    moment: datetime,
+    workshop: Path,
+    listen: Listener = ignore,
+    *,
+    replace: bool = False,
 ) -> Placed:
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
@@ -104,7 +100,7 @@ def place(
     stale = traces(target)
     refuse_if_open(target)
     if replace and os.path.lexists(target):
-        latecomers = _replace(new, target, aside, workshop)
+        latecomers = _replace(new, target, aside, workshop, listen)
     else:
         try:
             _put_alone(new, target, aside, stale)
@@ -139,7 +135,9 @@ def _put_alone(new: Path, target: Path, aside: Path, stale: tuple[Trace, ...]) -
     put(new, target)
 
 
-def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Process, ...]:
+def _replace(
+    new: Path, target: Path, aside: Path, workshop: Path, listen: Listener
+) -> tuple[Process, ...]:
     old = identity(target.stat())
     copied = content_suffixes(target)
     before, settled = None, None
@@ -147,7 +145,7 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
         if copied:
             if "-wal" in copied:
                 refuse_remote(target)
-            before = copy_with_sidecars(target, copied, workshop)
+            before = copy_with_sidecars(target, copied, aside, workshop, listen)
             settled = try_to_settle(target, before)
             left = traces(target)
             if settled is None:
@@ -169,14 +167,14 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
             if settled is not None:
                 _name_copies(workshop, copied, aside)
             elif not copied:
-                link_or_copy(target, aside, workshop, descriptor)
+                link_or_copy(target, aside, workshop, descriptor, listen)
             sync(target.parent)
             for suffix in SIDECARS:
                 sidecar(target, suffix).unlink(missing_ok=True)
             new.rename(target)
             latecomers = tuple(holders_of({old}))
             if latecomers:
-                _cut_off(descriptor, aside, workshop)
+                _cut_off(descriptor, aside, workshop, listen)
     except BaseException:
         # Asked of the disk: a signal can come between any two steps. The copies stay where
         # they alone are what a database was that could not be settled.
@@ -220,7 +218,7 @@ def _is_zeroed(journal: Path) -> bool:
         return stream.read(1) == b"\0"
 
 
-def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
+def _cut_off(descriptor: int, aside: Path, workshop: Path, listen: Listener) -> None:
     """Make the old file useless to processes that wait for its lock.
 
     They opened it before it lost its name; with the lock in hand they would put
@@ -228,7 +226,7 @@ def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
     """
     if identity(aside.stat()) == identity(os.fstat(descriptor)):
         copy_locked(descriptor, workshop / "aside")
-        finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+        finish_copy(workshop / "aside", access_of(aside), aside, aside, listen)
         sync(aside.parent)
     os.pwrite(descriptor, b"replaced".ljust(100, b"\0"), 0)
 
