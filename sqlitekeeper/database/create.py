@@ -43,13 +43,14 @@ def create_database(
     journal_mode: JournalMode = "wal",
     page_size: int | None = None,
     exist_ok: bool = False,
+    mode: int = 0o644,
     listen: Listener = ignore,
 ) -> Literal["created", "exists"]:
     """Create a database file in one step: there is none, or a whole one with its settings.
 
     An empty file at `path` counts as new, and is filled where it is: somebody may
     have it open. The settings are read back through a fresh connection. When root creates
-    the file in another user's folder, it is given to that user.
+    the file in another user's folder, it is given to that user. `mode` is limited by the umask.
 
     Raises:
         ConfigError: `path` is `:memory:`, or the page size is not a power of
@@ -74,7 +75,7 @@ def create_database(
             return _fill_empty(path, settings, exist_ok)
         _refuse_sidecars(path)
         with suppress(FileExistsError):
-            _create(path, settings)
+            _create(path, settings, mode)
             return "created"
     raise KeeperError(f"{path}: somebody makes and removes it at this moment")
 
@@ -82,7 +83,7 @@ def create_database(
 Settings = tuple[AutoVacuum, JournalMode, int | None]
 
 
-def _create(path: Path, settings: Settings) -> None:
+def _create(path: Path, settings: Settings, mode: int) -> None:
     """Make a whole database out of sight, and only then give it its name.
 
     Raises:
@@ -91,7 +92,7 @@ def _create(path: Path, settings: Settings) -> None:
     try:
         with private_folder(path.parent, PREFIX) as folder:
             new = folder / "new"
-            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode))
             if (owner := owner_for(path.parent))[0] != os.geteuid():
                 os.chown(new, *owner)
             _write_settings(new, settings)
