@@ -63,6 +63,12 @@ open; it is set aside with all its transactions, and --undo brings it back.
     help="Where the snapshots are; otherwise backup.to of the configuration.",
 )
 @click.option(
+    "--assume-stopped",
+    is_flag=True,
+    help="The application is stopped, where keeper cannot see that: in a container, a database"
+    " with a rollback journal.",
+)
+@click.option(
     "--no-manifest",
     is_flag=True,
     help="Also take a snapshot without a usable manifest; only its integrity is checked.",
@@ -77,6 +83,7 @@ def command(
     undo: bool,
     froms: tuple[str, ...],
     no_manifest: bool,
+    assume_stopped: bool,
 ) -> int:
     """Find the target and the snapshot, and restore the one to the other."""
     config = session.config()
@@ -86,8 +93,10 @@ def command(
     def work() -> RestoreResult:
         if undo:
             with database_lock(config.state, target, wait_seconds=60):
-                return undo_restore(database, target, clock, session.listen)
-        refuse_target(target, replace)
+                return undo_restore(
+                    database, target, clock, session.listen, assume_stopped=assume_stopped
+                )
+        refuse_target(target, replace, assume_stopped)
         rclone = make_rclone(session, config)
         looked = [look(rclone, to) for to in chosen(config, froms)]
         found = _found(looked, database, no_manifest)
@@ -110,6 +119,7 @@ def command(
                     session.listen,
                     replace=replace,
                     no_manifest=no_manifest,
+                    assume_stopped=assume_stopped,
                 )
         except CheckError as damage:
             hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
@@ -117,16 +127,19 @@ def command(
                 hint = f"{silent[0][0]} did not answer, and may have a sound copy: try again"
             raise CheckError(damage.message, hint=hint) from None
 
+    hint = None
     try:
         result = work()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
+        hint = trouble.hint
         result = RestoreResult(
             database, target, "failed", reason=trouble.full_text, exit_code=trouble.exit_code
         )
     return session.finish(
         [result],
         show_restore,
+        hint,
         database=result.name,
         object=result.object,
         path=str(result.path),

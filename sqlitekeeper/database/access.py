@@ -64,6 +64,23 @@ class Access:
         group, others = least(_USER, _GROUP), least(_USER, _NAMED_GROUP, _OTHERS)
         return self.mode & ~0o077 | group << 3 | others
 
+    def lets_write(self, uids: set[int], gids: set[int]) -> bool:
+        """Whether a process with these users and groups may write, root's privileges aside."""
+        if self.uid in uids:
+            return bool(self.mode & stat.S_IWUSR)
+        entries = tuple(_entries(self.acl)) if self.acl is not None else ()
+        # Of a file with an ACL the mode has the mask.
+        unmasked = [
+            bool(may & 2)
+            for tag, may, who in entries
+            if (tag == _USER and who in uids)
+            or (tag == _NAMED_GROUP and who in gids)
+            or (tag == _GROUP and self.gid in gids)
+        ]
+        if unmasked or self.gid in gids:
+            return bool(self.mode & stat.S_IWGRP) and (not entries or any(unmasked))
+        return bool(self.mode & stat.S_IWOTH)
+
     @property
     def acl_text(self) -> str | None:
         """The ACL as `setfacl --set` takes it, with numbers for names."""

@@ -38,6 +38,7 @@ from sqlitekeeper.database.settling import (
     traces,
     try_to_settle,
 )
+from sqlitekeeper.database.unseen import refuse_unseen
 from sqlitekeeper.errors import BusyError, KeeperError
 from sqlitekeeper.events import Listener, ignore
 
@@ -80,11 +81,13 @@ def place(
     listen: Listener = ignore,
     *,
     replace: bool = False,
+    assume_stopped: bool = False,
 ) -> Placed:
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
     Without `replace` only where there is nothing at this moment, whatever was there
-    before. `workshop` is a private folder on the same file system.
+    before. `workshop` is a private folder on the same file system. With `assume_stopped`
+    also where somebody may have the old one open who cannot be seen.
 
     Raises:
         BusyError: somebody has the old database open, or made one; nothing was changed.
@@ -100,6 +103,8 @@ def place(
     stale = traces(target)
     refuse_if_open(target)
     if replace and os.path.lexists(target):
+        if not assume_stopped:
+            refuse_unseen(target)
         latecomers = _replace(new, target, aside, workshop, listen)
     else:
         try:

@@ -16,7 +16,12 @@ from sqlitekeeper.events import Listener, ignore
 
 
 def undo(
-    target: Path, moment: datetime, workshop: Path, listen: Listener = ignore
+    target: Path,
+    moment: datetime,
+    workshop: Path,
+    listen: Listener = ignore,
+    *,
+    assume_stopped: bool = False,
 ) -> tuple[Path, Placed]:
     """Bring back what was set aside last, with every transaction of its WAL.
 
@@ -44,7 +49,9 @@ def undo(
         for suffix in full:
             sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
-    placed = place(copy, target, moment, workshop, listen, replace=True)
+    placed = place(
+        copy, target, moment, workshop, listen, replace=True, assume_stopped=assume_stopped
+    )
     for suffix in loose:
         (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file before what has transactions: what is left without it is not taken for a
