@@ -16,7 +16,7 @@ from sqlitekeeper.cli.completion import complete_databases, complete_folders, co
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
-from sqlitekeeper.database.files import SIDECARS
+from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_restore
@@ -171,7 +171,7 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
     target = Path(to).expanduser()
     if to.endswith("/") or target.is_dir():
         target /= known.path.name if known else f"{argument}.sqlite3"
-    elif to.endswith(SIDECARS):
+    elif to.endswith(OF_SQLITE):
         raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     return name, _real(target)
 

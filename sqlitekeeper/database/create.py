@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlitekeeper.database.access import owner_for
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
-from sqlitekeeper.database.files import stat_database
+from sqlitekeeper.database.files import sidecar, stat_database
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, Measurement, measure
 from sqlitekeeper.database.placing import content_suffixes, put
@@ -127,8 +127,9 @@ def _refuse_sidecars(path: Path) -> None:
     """Refuse to make a database where another one has left its transactions."""
     if left := content_suffixes(path):
         raise KeeperError(
-            f"{path}: is empty or absent, but {path.name}{left[0]} lies beside it",
-            hint="SQLite would mix the two; find out where it comes from and move it away",
+            f"{path}: is empty or absent, but {sidecar(path, left[0]).name} lies beside it",
+            hint="SQLite would mix the two, or Turso refuse them; find out where it comes from and"
+            " move it away",
         )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sqlitekeeper.database.access import access_of, access_of_new, give_access
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
-from sqlitekeeper.database.files import SIDECARS, sidecar, size_of
+from sqlitekeeper.database.files import LOG, sidecar, sidecars_of, size_of
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.holders import Process, holders_of, identity
 from sqlitekeeper.database.keeping import (
@@ -43,7 +43,7 @@ from sqlitekeeper.errors import BusyError, KeeperError
 from sqlitekeeper.events import Listener, ignore
 
 # What holds transactions that the main file lacks; -shm is only an index.
-_WITH_CONTENT = ("-wal", "-journal")
+_WITH_CONTENT = ("-wal", "-journal", LOG)
 
 
 def dress(new: Path, target: Path, mode: int, listen: Listener) -> None:
@@ -134,7 +134,7 @@ def _put_alone(new: Path, target: Path, aside: Path, stale: tuple[Trace, ...]) -
     # An application that makes its database at this moment makes a WAL too, which it needs.
     if traces(target) != stale:
         raise FileExistsError
-    for suffix in SIDECARS:
+    for suffix in sidecars_of(target):
         with contextlib.suppress(FileNotFoundError):
             sidecar(target, suffix).rename(sidecar(aside, suffix))
     put(new, target)
@@ -165,7 +165,9 @@ def _replace(
             if copied and settled is None:
                 wrote = traces(target) != left
             else:
-                wrote = bool(content_suffixes(target))
+                wrote = content_suffixes(target) != loose_suffixes(copied)
+                # What SQLite cannot settle has to be as it was copied.
+                wrote = wrote or bool(before and traces(target)[-1] != before[-1])
                 wrote = wrote or (settled is not None and trace(target) != settled)
             if wrote:
                 raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
@@ -174,7 +176,7 @@ def _replace(
             elif not copied:
                 link_or_copy(target, aside, workshop, descriptor, listen)
             sync(target.parent)
-            for suffix in SIDECARS:
+            for suffix in sidecars_of(target):
                 sidecar(target, suffix).unlink(missing_ok=True)
             new.rename(target)
             latecomers = tuple(holders_of({old}))
@@ -211,11 +213,17 @@ def content_suffixes(path: Path) -> tuple[str, ...]:
     A journal whose first byte is zero is one that journal_mode PERSIST keeps.
     """
     full = []
+    beside = sidecars_of(path)
     for suffix in _WITH_CONTENT:
         part = sidecar(path, suffix)
-        if size_of(part) and not (suffix == "-journal" and _is_zeroed(part)):
+        if suffix in beside and size_of(part) and not (suffix == "-journal" and _is_zeroed(part)):
             full.append(suffix)
     return tuple(full)
+
+
+def loose_suffixes(copied: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the sidecars with content, those that SQLite does not bring into the main file."""
+    return tuple(suffix for suffix in copied if suffix == LOG)
 
 
 def _is_zeroed(journal: Path) -> bool:

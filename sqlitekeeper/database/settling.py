@@ -7,7 +7,7 @@ import apsw
 
 from sqlitekeeper.database.connection import harden, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT
-from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.files import LOG, sidecar, sidecars_of
 from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError, ReadOnlyError
 
 # What changes when somebody writes to a file; None where there is nothing in it.
@@ -25,7 +25,8 @@ def trace(path: Path) -> Trace:
 
 def traces(path: Path) -> tuple[Trace, ...]:
     """The trace of a database file, and of each sidecar that can have transactions."""
-    return tuple(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal"))
+    log = trace(sidecar(path, LOG)) if LOG in sidecars_of(path) else None
+    return (*(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal")), log)
 
 
 def try_to_settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:

@@ -8,7 +8,7 @@ from sqlitekeeper.database.access import access_of
 from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.keeping import finish_copy
-from sqlitekeeper.database.placing import Placed, content_suffixes, place
+from sqlitekeeper.database.placing import Placed, content_suffixes, loose_suffixes, place
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
 from sqlitekeeper.database.settling import try_to_settle
 from sqlitekeeper.errors import KeeperError
@@ -40,14 +40,15 @@ def undo(
     copy = workshop / "back"
     parts = with_sidecars(source)
     _copy_parts(source, target, copy, workshop, listen)
-    loose: tuple[str, ...] = ()
-    if (full := content_suffixes(copy)) and try_to_settle(copy) is None:
+    full = content_suffixes(copy)
+    loose = loose_suffixes(full)
+    if full and try_to_settle(copy) is None:
         # Damaged when it was set aside: it comes back as it was, in its parts, and not as
         # SQLite has left it when it gave up.
         _copy_parts(source, target, copy, workshop, ignore)
         loose = full
-        for suffix in full:
-            sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+    for suffix in loose:
+        sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
     placed = place(
         copy, target, moment, workshop, listen, replace=True, assume_stopped=assume_stopped

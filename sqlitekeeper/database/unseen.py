@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlitekeeper.database.access import access_of
 from sqlitekeeper.database.exclusive import exclusive_file
-from sqlitekeeper.database.files import network_filesystem
+from sqlitekeeper.database.files import IN_MVCC_MODE, MAGIC, network_filesystem
 from sqlitekeeper.database.holders import Process
 from sqlitekeeper.errors import BusyError
 
@@ -21,9 +21,8 @@ _PROC = Path("/proc")
 _OF_A_LOGIN = frozenset({"sshd", "sshd-session", "(sd-pam)", "ssh-agent", "gpg-agent"})
 _NAMED = 3
 
-_MAGIC = b"SQLite format 3\0"
 # Bytes 18 and 19 of the header (https://sqlite.org/fileformat.html): WAL; Turso's MVCC.
-_WITH_LOCKS = (b"\x02\x02", b"\xff\xff")
+_WITH_LOCKS = (b"\x02\x02", IN_MVCC_MODE)
 
 
 def refuse_unseen(path: Path) -> None:
@@ -45,7 +44,7 @@ def refuse_unseen(path: Path) -> None:
 def _each_connection_holds_a_lock(path: Path) -> bool:
     with exclusive_file(path) as descriptor:
         header = os.pread(descriptor, 20, 0)
-    return header.startswith(_MAGIC) and header[18:] in _WITH_LOCKS
+    return header.startswith(MAGIC) and header[18:] in _WITH_LOCKS
 
 
 def _blind_spot(path: Path) -> str | None:
