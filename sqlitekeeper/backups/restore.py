@@ -107,7 +107,7 @@ def restore(
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
-                file, sha256, wal, mode = _fetch(
+                file, sha256, manifest = _fetch(
                     destination, snapshot, target, rclone, downloads, listen, no_manifest
                 )
             except KeeperError as error:
@@ -115,9 +115,10 @@ def restore(
                 if len(errors) < len(candidates):
                     listen(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
-            if wal:
+            if manifest and manifest.journal_mode == "wal":
                 _set_wal_mode(file)
-            dress(file, target, mode, listen)
+            mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)
+            dress(file, target, mode, listen, acl)
             placed = place(
                 file,
                 target,
@@ -195,8 +196,8 @@ def _fetch(
     folder: Path,
     listen: Listener,
     no_manifest: bool,
-) -> tuple[Path, str, bool, int]:
-    """Download a snapshot and prove it: its file, sha256, and its source's WAL mode and mode."""
+) -> tuple[Path, str, Manifest | None]:
+    """Download a snapshot and prove it: its file, sha256 and manifest."""
     need, free = snapshot.bytes + SPARE_BYTES, free_bytes(folder)
     if need > free:
         raise KeeperError(
@@ -227,9 +228,7 @@ def _fetch(
         raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
-    if manifest is None:
-        return file, sha256, False, PRIVATE_MODE
-    return file, sha256, manifest.journal_mode == "wal", manifest.mode
+    return file, sha256, manifest
 
 
 def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot) -> Manifest | None:

@@ -8,6 +8,7 @@ lock of SQLite's is dropped.
 
 import errno
 import os
+import re
 import shlex
 import stat
 import struct
@@ -110,10 +111,11 @@ def access_of(path: Path) -> Access:
     return Access(facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode), acl, kept)
 
 
-def access_of_new(folder: Path, mode: int) -> Access:
+def access_of_new(folder: Path, mode: int, was: str | None = None) -> Access:
     """Who may open a file that an application of the folder's owner makes there with a mode.
 
-    As for any file there, a default ACL of the folder takes the place of the umask.
+    As for any file there, a default ACL of the folder takes the place of the umask. `was` is
+    the ACL that the file had before it was lost, as text: its mask is then the new one's.
     """
     uid, gid = owner_for(folder)
     acl = _attributes(folder).get(_FOR_NEW_FILES)
@@ -122,7 +124,10 @@ def access_of_new(folder: Path, mode: int) -> Access:
     entries = tuple(_entries(acl))
     # What open(2) would do: the owner's, the others' and the mask, or the group's without one.
     widest = _MASK if any(tag == _MASK for tag, _, _ in entries) else _GROUP
-    limits = {_OWNER: mode >> 6, widest: mode >> 3, _OTHERS: mode}
+    limit = mode >> 3
+    if widest == _MASK and was and (found := re.search("m::(r|-)(w|-)(x|-)", was)):
+        limit = sum(4 >> n for n in range(3) if found[n + 1] != "-")
+    limits = {_OWNER: mode >> 6, widest: limit, _OTHERS: mode}
     entries = tuple((tag, may & limits.get(tag, 7), who) for tag, may, who in entries)
     may_of = {tag: may for tag, may, _ in entries}
     mode = may_of[_OWNER] << 6 | may_of[widest] << 3 | may_of[_OTHERS]

@@ -15,6 +15,7 @@ has the old file open, deleted or not: SQLite would mix them.
 
 import contextlib
 import os
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -40,16 +41,19 @@ from sqlitekeeper.database.settling import (
 )
 from sqlitekeeper.database.unseen import refuse_unseen
 from sqlitekeeper.errors import BusyError, KeeperError
-from sqlitekeeper.events import Listener, ignore
+from sqlitekeeper.events import Level, Listener, Note, ignore
 
 # What holds transactions that the main file lacks; -shm is only an index.
 _WITH_CONTENT = ("-wal", "-journal", LOG)
 
 
-def dress(new: Path, target: Path, mode: int, listen: Listener) -> None:
+def dress(
+    new: Path, target: Path, mode: int, listen: Listener = ignore, acl: str | None = None
+) -> None:
     """Let those open a new file who may open the one that it will replace.
 
-    Where there is none: as a file with `mode` that the owner of the folder makes there.
+    Where there is none: as a file with `mode` that the owner of the folder makes there; an
+    `acl` that it had is told, since its users may be others on this host.
 
     Raises:
         KeeperError: this user may not give it to the owner.
@@ -57,7 +61,11 @@ def dress(new: Path, target: Path, mode: int, listen: Listener) -> None:
     try:
         access = access_of(target)
     except FileNotFoundError:
-        access = access_of_new(target.parent, mode)
+        access = access_of_new(target.parent, mode, acl)
+        if acl and acl != access.acl_text:
+            text = f"{target}: had an ACL when it was backed up, and comes back without;"
+            mend = f"setfacl --set {acl} {shlex.quote(str(target))}"
+            listen(Note("", f"{text} to give it again: {mend}", Level.WARNING))
     give_access(new, access, target, listen)
 
 

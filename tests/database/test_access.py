@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sqlitekeeper.backups.untrusted import _acl
 from sqlitekeeper.database.access import ACL, Access, access_of, access_of_new, give_access
 from sqlitekeeper.database.placing import dress, place
 from sqlitekeeper.database.undoing import undo
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Event, Level, Note
-from tests.conftest import MakeDatabase, Mount, needs_root
+from tests.conftest import Keeper, MakeDatabase, Mount, needs_root
 from tests.database.test_placing import crash_with_wal
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
@@ -181,6 +182,50 @@ def test_where_no_file_is_left_a_new_one_is_as_any_other(
     give_access(new, access_of_new(folder, mode), new, lambda event: None)
 
     assert access_of(new) == access_of(folder / "any")
+
+
+def test_lost_file_without_its_acl_is_closed_and_that_is_told(
+    keeper: Keeper, folder: Path, make_database: MakeDatabase
+) -> None:
+    """The users of an ACL may be others on a new host: whoever restores decides."""
+    path = of_the_app(folder, make_database)
+    before = access_of(path)
+    assert keeper("backup", path, "--to", folder / "dest").status == 0
+    path.unlink()
+
+    done = keeper("restore", "app", "--from", folder / "dest", "--to", path)
+
+    assert done.status == 0
+    assert readers(path) == set()
+    (warning,) = (line for line in done.err.splitlines() if "had an ACL" in line)
+    command = warning.partition("to give it again: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert access_of(path).acl == before.acl
+
+
+def test_lost_file_gets_its_acl_from_the_folder(
+    keeper: Keeper, folder: Path, make_database: MakeDatabase
+) -> None:
+    """Where a default ACL gave it to the file that is gone, all is as before."""
+    path = folder / "app.sqlite3"
+    acl(folder, f"u:{APP}:rwx", "-d")
+    path.write_bytes(make_database(rows=5).read_bytes())
+    path.chmod(0o664)
+    before = access_of(path)
+    assert keeper("backup", path, "--to", folder / "dest").status == 0
+    path.unlink()
+
+    done = keeper("restore", "app", "--from", folder / "dest", "--to", path)
+
+    assert (done.status, "ACL" in done.err) == (0, False)
+    assert access_of(path).acl == before.acl
+
+
+@pytest.mark.parametrize("text", ["u::rw-,$(reboot)", "u::rw-;reboot", ["u::rw-"], "u::rwx\n"])
+def test_acl_of_a_manifest_is_no_command(text: object) -> None:
+    """It is untrusted, and goes into the command that a person is told."""
+    with pytest.raises((TypeError, ValueError)):
+        _acl(text)
 
 
 @pytest.fixture
