@@ -26,8 +26,8 @@ HELP = """Bring a snapshot back, proven before it is put in place.
 
 DATABASE is a configured name, a path, or any name found at the destination.
 The snapshot is downloaded beside the target, compared with its manifest
-(sha256, integrity, row counts), given WAL mode, owner and mode, and then put
-in place in one step. An existing database needs --replace and must not be
+(sha256, integrity, row counts), given WAL mode, owner, mode and ACL, and then
+put in place in one step. An existing database needs --replace and must not be
 open; it is set aside with all its transactions, and --undo brings it back.
 
 \b
