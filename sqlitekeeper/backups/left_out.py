@@ -12,8 +12,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-# https://sqlite.org/fileformat.html, section 1.3
-_MAGIC = b"SQLite format 3\0"
+from sqlitekeeper.database.files import MAGIC
+
 _DESCRIPTORS = Path("/dev/fd")
 
 
@@ -52,12 +52,12 @@ def _is_database(path: bytes, open_here: dict[tuple[int, int], int]) -> bool:
             facts = os.lstat(path)
             descriptor = open_here.get((facts.st_dev, facts.st_ino))
             if descriptor is not None:
-                return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+                return os.pread(descriptor, len(MAGIC), 0) == MAGIC
         # Not through a link, and not waiting for a pipe: it may have been put there just now.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags)
         try:
-            return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+            return os.pread(descriptor, len(MAGIC), 0) == MAGIC
         finally:
             os.close(descriptor)
     except OSError:

@@ -14,6 +14,8 @@ from pathlib import Path
 from sqlitekeeper.backups.objects import RemoteObject
 from sqlitekeeper.backups.rclone_log import RcloneError
 
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
+
 
 def is_local(to: str) -> bool:
     """Whether a destination is a folder of this machine."""
@@ -55,6 +57,31 @@ def _is_link(to: Path, folder: Path, known: dict[Path, bool]) -> bool:
     if folder not in known:
         known[folder] = (to / folder).is_symlink() or _is_link(to, folder.parent, known)
     return known[folder]
+
+
+def make_private_folders(to: Path, paths: Iterable[str]) -> None:
+    """Make the folders that files are going to, closed to others.
+
+    rclone would make them with the umask that it is given, which counts for nothing below
+    a folder with a default ACL. Where that is not possible, rclone says why.
+    """
+    with suppress(OSError):
+        for folder in sorted({(to / path).parent for path in paths}):
+            for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+                missing.mkdir(PRIVATE_FOLDER, exist_ok=True)
+
+
+def close_to_others(to: Path, paths: Iterable[str]) -> None:
+    """Close what rclone has written to others; see `make_private_folders`."""
+    for path in paths:
+        # Some file systems have the same mode for every file, and refuse any other.
+        with suppress(OSError):
+            descriptor = os.open(to / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if stat.S_IMODE(os.fstat(descriptor).st_mode) & ~PRIVATE_FILE:
+                    os.fchmod(descriptor, PRIVATE_FILE)
+            finally:
+                os.close(descriptor)
 
 
 def looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:

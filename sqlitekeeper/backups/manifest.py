@@ -54,6 +54,8 @@ def build_manifest(
     """The manifest of a snapshot, ready for JSON; the keys are the design's."""
     facts = asdict(source)
     del facts["settled"]  # of that moment only
+    if source.acl is None:
+        del facts["acl"]
     return {
         "format": FORMAT,
         "database": database,

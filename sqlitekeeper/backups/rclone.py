@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlitekeeper.backups.local_folder import held_by, is_local, looks, remove_parts
+from sqlitekeeper.backups.local_folder import (
+    close_to_others,
+    held_by,
+    is_local,
+    looks,
+    make_private_folders,
+    remove_parts,
+)
 from sqlitekeeper.backups.objects import RemoteObject, parse_listing
 from sqlitekeeper.backups.rclone_log import (
     MAY_PASS,
@@ -184,14 +191,18 @@ class Rclone:
         options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
         arguments = ["--no-check-dest", str(folder), ends_with_slash(to)]
         before = looks(Path(to), wanted) if is_local(to) else {}
+        if is_local(to):
+            make_private_folders(Path(to), wanted)
         counted = is_counted(to, sizes)
         if not counted:
             self._uncounted.extend(wanted)
         report = self._work(
             "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
         )
-        if report.error and is_local(to):
-            remove_parts(folder, Path(to), before, wanted - report.done)
+        if is_local(to):
+            close_to_others(Path(to), report.done)
+            if report.error:
+                remove_parts(folder, Path(to), before, wanted - report.done)
         return report
 
     def fetch(

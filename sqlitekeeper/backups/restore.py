@@ -24,6 +24,7 @@ from sqlitekeeper.database.files import SIDECARS, free_bytes
 from sqlitekeeper.database.placing import Placed, dress, exists_already, place
 from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.database.undoing import undo
+from sqlitekeeper.database.unseen import refuse_unseen
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 
@@ -50,12 +51,12 @@ class RestoreResult:
         return any(not path.name.endswith(SIDECARS) for path in self.set_aside)
 
 
-def refuse_target(target: Path, replace: bool) -> None:
+def refuse_target(target: Path, replace: bool, assume_stopped: bool) -> None:
     """Say early, before anything is downloaded, why a file cannot be put there.
 
     Raises:
         KeeperError: the folder is missing, or there is a file and `replace` is not set.
-        BusyError: a process has the file open, deleted or not.
+        BusyError: a process has the file open, deleted or not; or may have, and cannot be seen.
     """
     if not target.parent.is_dir():
         raise KeeperError(
@@ -69,6 +70,8 @@ def refuse_target(target: Path, replace: bool) -> None:
     if target.exists() and not target.is_file():
         raise KeeperError(f"{target}: is not a regular file")
     refuse_if_open(target)
+    if target.exists() and not assume_stopped:
+        refuse_unseen(target)
 
 
 def restore(
@@ -80,11 +83,13 @@ def restore(
     *,
     replace: bool = False,
     no_manifest: bool = False,
+    assume_stopped: bool = False,
 ) -> RestoreResult:
     """Restore the same snapshot from the first destination whose copy proves sound.
 
     Without `replace` only to where there is nothing, also once it is downloaded.
-    With `no_manifest` one without a manifest that can be used is good enough,
+    With `assume_stopped` also where it cannot be known that nobody has the file open. With
+    `no_manifest` one without a manifest that can be used is good enough,
     if its integrity is.
 
     Raises:
@@ -102,7 +107,7 @@ def restore(
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
-                file, sha256, wal, mode = _fetch(
+                file, sha256, manifest = _fetch(
                     destination, snapshot, target, rclone, downloads, listen, no_manifest
                 )
             except KeeperError as error:
@@ -110,10 +115,19 @@ def restore(
                 if len(errors) < len(candidates):
                     listen(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
-            if wal:
+            if manifest and manifest.journal_mode == "wal":
                 _set_wal_mode(file)
-            dress(file, target, mode)
-            placed = place(file, target, clock(), workshop, replace=replace)
+            mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)
+            dress(file, target, mode, listen, acl)
+            placed = place(
+                file,
+                target,
+                clock(),
+                workshop,
+                listen,
+                replace=replace,
+                assume_stopped=assume_stopped,
+            )
             return RestoreResult(
                 snapshot.database,
                 target,
@@ -131,7 +145,12 @@ def restore(
 
 
 def undo_restore(
-    name: str, target: Path, clock: Callable[[], datetime], listen: Listener = ignore
+    name: str,
+    target: Path,
+    clock: Callable[[], datetime],
+    listen: Listener = ignore,
+    *,
+    assume_stopped: bool = False,
 ) -> RestoreResult:
     """Bring back what the last restore set aside.
 
@@ -141,7 +160,7 @@ def undo_restore(
     """
     _tell_of_litter(target, listen)
     with staging_folder(target.parent, setting=None) as workshop:
-        source, placed = undo(target, clock(), workshop)
+        source, placed = undo(target, clock(), workshop, listen, assume_stopped=assume_stopped)
     listen(Note(name, f"brought back {source.name}"))
     return RestoreResult(
         name,
@@ -177,8 +196,8 @@ def _fetch(
     folder: Path,
     listen: Listener,
     no_manifest: bool,
-) -> tuple[Path, str, bool, int]:
-    """Download a snapshot and prove it: its file, sha256, and its source's WAL mode and mode."""
+) -> tuple[Path, str, Manifest | None]:
+    """Download a snapshot and prove it: its file, sha256 and manifest."""
     need, free = snapshot.bytes + SPARE_BYTES, free_bytes(folder)
     if need > free:
         raise KeeperError(
@@ -209,9 +228,7 @@ def _fetch(
         raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
-    if manifest is None:
-        return file, sha256, False, PRIVATE_MODE
-    return file, sha256, manifest.journal_mode == "wal", manifest.mode
+    return file, sha256, manifest
 
 
 def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot) -> Manifest | None:

@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlitekeeper.backups.filter_rules import exclude_rules
 from sqlitekeeper.backups.rclone import ATTEMPTS, Rclone, RcloneError, ends_with_slash
-from sqlitekeeper.database.files import SIDECARS
+from sqlitekeeper.database.files import LOG, OF_SQLITE
 
 # Whatever the user's own arguments and environment say: no symlink followed, since none was
 # when databases were looked for, and no deletion because of a filter or after an error.
@@ -63,6 +63,13 @@ class Forecast:
     links: int
 
 
+def _with_sidecars(database: bytes) -> Iterator[bytes]:
+    """The path of a database, and of all that may lie beside it."""
+    yield database
+    yield from (database + os.fsencode(suffix) for suffix in OF_SQLITE)
+    yield os.fsencode(Path(os.fsdecode(database)).with_suffix(f".db{LOG}"))
+
+
 class FolderSync:
     """One folder and its destination, without the user's `exclude` and the databases `left_out`."""
 
@@ -78,8 +85,7 @@ class FolderSync:
         self._folder = folder
         self._source = [*(f"--exclude={pattern}" for pattern in exclude), str(folder)]
         self._target = ends_with_slash(to)
-        beside = [b"", *(os.fsencode(ending) for ending in SIDECARS)]
-        self._rules = list(exclude_rules(path + ending for path in left_out for ending in beside))
+        self._rules = list(exclude_rules(one for path in left_out for one in _with_sidecars(path)))
 
     def measure(self) -> tuple[int, int]:
         """How many files there are to sync, and their bytes.

@@ -1,6 +1,7 @@
 """Reading a manifest from a destination, where anyone may have written it."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,9 @@ class NewerFormatError(ManifestError):
     """A manifest is of a format that this keeper does not know yet."""
 
 
+_ACL = re.compile(r"[ugmo]:\d*:[r-][w-][x-](,[ugmo]:\d*:[r-][w-][x-])*", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A manifest whose every value has been looked at. Sizes in bytes."""
@@ -35,6 +39,7 @@ class Manifest:
     sha256: str
     journal_mode: str
     mode: int
+    acl: str | None
     tables: dict[str, int]
     foreign_key_violations: int | None
     raw: dict[str, Any]
@@ -102,6 +107,7 @@ def _typed(raw: dict[str, Any]) -> Manifest:
         sha256=sha256,
         journal_mode=_text(raw["source"]["journal_mode"]),
         mode=_mode(raw["source"].get("mode")),
+        acl=_acl(raw["source"].get("acl")),
         tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
         foreign_key_violations=None if violations is None else _count(violations),
         raw=raw,
@@ -123,6 +129,13 @@ def _count(value: object) -> int:
 def _mode(value: object) -> int:
     """Permission bits: never more than reading for others and writing for the group."""
     return PRIVATE_MODE | (_count(value) & 0o664) if value is not None else PRIVATE_MODE
+
+
+def _acl(value: object) -> str | None:
+    """An ACL as `setfacl --set` takes it: it goes into a command."""
+    if value is not None and not _ACL.fullmatch(_text(value)):
+        raise ValueError(f"{value!r:.60} is no ACL")
+    return None if value is None else _text(value)
 
 
 def _time(value: object) -> datetime:

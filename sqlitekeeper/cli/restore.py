@@ -16,7 +16,7 @@ from sqlitekeeper.cli.completion import complete_databases, complete_folders, co
 from sqlitekeeper.cli.destinations import chosen, make_rclone
 from sqlitekeeper.cli.session import Session, common_options
 from sqlitekeeper.config import Config, select_databases
-from sqlitekeeper.database.files import SIDECARS
+from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.lines import show_restore
@@ -26,8 +26,8 @@ HELP = """Bring a snapshot back, proven before it is put in place.
 
 DATABASE is a configured name, a path, or any name found at the destination.
 The snapshot is downloaded beside the target, compared with its manifest
-(sha256, integrity, row counts), given WAL mode, owner and mode, and then put
-in place in one step. An existing database needs --replace and must not be
+(sha256, integrity, row counts), given WAL mode, owner, mode and ACL, and then
+put in place in one step. An existing database needs --replace and must not be
 open; it is set aside with all its transactions, and --undo brings it back.
 
 \b
@@ -63,6 +63,12 @@ open; it is set aside with all its transactions, and --undo brings it back.
     help="Where the snapshots are; otherwise backup.to of the configuration.",
 )
 @click.option(
+    "--assume-stopped",
+    is_flag=True,
+    help="The application is stopped, where keeper cannot see that: in a container, a database"
+    " with a rollback journal.",
+)
+@click.option(
     "--no-manifest",
     is_flag=True,
     help="Also take a snapshot without a usable manifest; only its integrity is checked.",
@@ -77,6 +83,7 @@ def command(
     undo: bool,
     froms: tuple[str, ...],
     no_manifest: bool,
+    assume_stopped: bool,
 ) -> int:
     """Find the target and the snapshot, and restore the one to the other."""
     config = session.config()
@@ -86,8 +93,10 @@ def command(
     def work() -> RestoreResult:
         if undo:
             with database_lock(config.state, target, wait_seconds=60):
-                return undo_restore(database, target, clock, session.listen)
-        refuse_target(target, replace)
+                return undo_restore(
+                    database, target, clock, session.listen, assume_stopped=assume_stopped
+                )
+        refuse_target(target, replace, assume_stopped)
         rclone = make_rclone(session, config)
         looked = [look(rclone, to) for to in chosen(config, froms)]
         found = _found(looked, database, no_manifest)
@@ -110,6 +119,7 @@ def command(
                     session.listen,
                     replace=replace,
                     no_manifest=no_manifest,
+                    assume_stopped=assume_stopped,
                 )
         except CheckError as damage:
             hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
@@ -117,16 +127,19 @@ def command(
                 hint = f"{silent[0][0]} did not answer, and may have a sound copy: try again"
             raise CheckError(damage.message, hint=hint) from None
 
+    hint = None
     try:
         result = work()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
+        hint = trouble.hint
         result = RestoreResult(
             database, target, "failed", reason=trouble.full_text, exit_code=trouble.exit_code
         )
     return session.finish(
         [result],
         show_restore,
+        hint,
         database=result.name,
         object=result.object,
         path=str(result.path),
@@ -158,7 +171,7 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
     target = Path(to).expanduser()
     if to.endswith("/") or target.is_dir():
         target /= known.path.name if known else f"{argument}.sqlite3"
-    elif to.endswith(SIDECARS):
+    elif to.endswith(OF_SQLITE):
         raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     return name, _real(target)
 

@@ -71,9 +71,13 @@ class Session:
         self,
         results: Sequence[AnyResult],
         show: Callable[[Console, Sequence[AnyResult]], None],
+        hint: str | None = None,
         **more: Any,
     ) -> int:
-        """Print the results, and return the exit status that they add up to."""
+        """Print the results, and return the exit status that they add up to.
+
+        `hint` is what to do about a failure, where one result is all there is.
+        """
         self.console.close()
         code = combined([result.exit_code for result in results])
         failed = [result for result in results if result.exit_code]
@@ -84,7 +88,7 @@ class Session:
         )
         failures = [(result.name, result.outcome, result.reason) for result in failed]
         if self.json or self.record.is_wanted:
-            found = results_object(self.command, results, code, message, more)
+            found = results_object(self.command, results, code, message, more, hint)
             self.record.keep(found, lambda summary: show(summary, results), failures)
             if self.json:
                 print_object(found)

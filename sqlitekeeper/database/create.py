@@ -2,14 +2,14 @@
 
 import os
 import shlex
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.database.access import owner_for
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
-from sqlitekeeper.database.files import stat_database
+from sqlitekeeper.database.files import sidecar, stat_database
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, Measurement, measure
 from sqlitekeeper.database.placing import content_suffixes, put
@@ -43,13 +43,14 @@ def create_database(
     journal_mode: JournalMode = "wal",
     page_size: int | None = None,
     exist_ok: bool = False,
+    mode: int = 0o644,
     listen: Listener = ignore,
 ) -> Literal["created", "exists"]:
     """Create a database file in one step: there is none, or a whole one with its settings.
 
     An empty file at `path` counts as new, and is filled where it is: somebody may
     have it open. The settings are read back through a fresh connection. When root creates
-    the file in another user's folder, it is given to that user.
+    the file in another user's folder, it is given to that user. `mode` is limited by the umask.
 
     Raises:
         ConfigError: `path` is `:memory:`, or the page size is not a power of
@@ -74,7 +75,7 @@ def create_database(
             return _fill_empty(path, settings, exist_ok)
         _refuse_sidecars(path)
         with suppress(FileExistsError):
-            _create(path, settings)
+            _create(path, settings, mode)
             return "created"
     raise KeeperError(f"{path}: somebody makes and removes it at this moment")
 
@@ -82,7 +83,7 @@ def create_database(
 Settings = tuple[AutoVacuum, JournalMode, int | None]
 
 
-def _create(path: Path, settings: Settings) -> None:
+def _create(path: Path, settings: Settings, mode: int) -> None:
     """Make a whole database out of sight, and only then give it its name.
 
     Raises:
@@ -91,10 +92,9 @@ def _create(path: Path, settings: Settings) -> None:
     try:
         with private_folder(path.parent, PREFIX) as folder:
             new = folder / "new"
-            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644))
-            owner = path.parent.stat()
-            if os.geteuid() == 0 and owner.st_uid != 0 and not owner.st_mode & stat.S_ISVTX:
-                os.chown(new, owner.st_uid, owner.st_gid)
+            os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, mode))
+            if (owner := owner_for(path.parent))[0] != os.geteuid():
+                os.chown(new, *owner)
             _write_settings(new, settings)
             sync(new)
             put(new, path)
@@ -127,8 +127,9 @@ def _refuse_sidecars(path: Path) -> None:
     """Refuse to make a database where another one has left its transactions."""
     if left := content_suffixes(path):
         raise KeeperError(
-            f"{path}: is empty or absent, but {path.name}{left[0]} lies beside it",
-            hint="SQLite would mix the two; find out where it comes from and move it away",
+            f"{path}: is empty or absent, but {sidecar(path, left[0]).name} lies beside it",
+            hint="SQLite would mix the two, or Turso refuse them; find out where it comes from and"
+            " move it away",
         )
 
 

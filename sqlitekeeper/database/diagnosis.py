@@ -15,12 +15,12 @@ from pathlib import Path
 
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.files import (
-    SIDECARS,
     litestream_beside,
     mount_of,
     mounts_now,
     network_filesystem,
     sidecar,
+    sidecars_of,
     stat_database,
 )
 from sqlitekeeper.database.findings import Finding, Level
@@ -152,7 +152,7 @@ def _sidecars(name: str, path: Path, facts: os.stat_result) -> Finding:
     """A -wal or the like that the database's owner cannot write locks the application out."""
     foreign: list[Path] = []
     shut: list[Path] = []
-    for suffix in SIDECARS:
+    for suffix in sidecars_of(path):
         file = sidecar(path, suffix)
         try:
             beside = file.lstat()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlitekeeper.database.files import SIDECARS, sidecar
+from sqlitekeeper.database.files import OF_SQLITE, sidecar, sidecars_of
 from sqlitekeeper.database.holders import openers
 from sqlitekeeper.database.journal import refuse_transaction
 from sqlitekeeper.errors import BusyError, KeeperError
@@ -36,7 +36,8 @@ def refuse_if_open(path: Path) -> None:
         BusyError: names the processes, as far as this user may see them; or another host
             or container locks it by a `.lock` beside it.
     """
-    users = openers([path, *(sidecar(path, suffix) for suffix in SIDECARS)])
+    suffixes = {*OF_SQLITE, *sidecars_of(path)}
+    users = openers([path, *(sidecar(path, suffix) for suffix in sorted(suffixes))])
     if not users:
         if os.path.lexists(path):
             refuse_transaction(path)
@@ -62,7 +63,10 @@ def exclusive_file(path: Path) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise KeeperError(f"{path}: cannot be locked ({error.strerror})") from None
+        hint = "run keeper as root, or as the owner of the database"
+        closed = isinstance(error, PermissionError)
+        message = f"{path}: cannot be locked ({error.strerror})"
+        raise KeeperError(message, hint=hint if closed else None) from None
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, LOCK_BYTES, PENDING_BYTE)

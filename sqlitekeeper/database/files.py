@@ -8,9 +8,19 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
+
 from sqlitekeeper.errors import KeeperError
 
-SIDECARS = ("-wal", "-shm", "-journal")
+# What SQLite keeps beside a database, and Turso, whose commits are in a log in MVCC mode.
+OF_SQLITE = ("-wal", "-shm", "-journal")
+LOG = "-log"
+SIDECARS = (*OF_SQLITE, LOG)
+# https://sqlite.org/fileformat.html, section 1.3; its bytes 18 and 19 in that mode.
+MAGIC = b"SQLite format 3\0"
+IN_MVCC_MODE = b"\xff\xff"
+# The name that a database gets when a restore replaces it.
+SET_ASIDE = re.compile(r"(?P<file>.+)\.before-\d{8}T\d{6}Z", re.DOTALL)
 
 # File systems that more than one host can have mounted, or a host and its virtual machine;
 # the WAL index is shared memory and works on one host only (https://sqlite.org/wal.html).
@@ -32,11 +42,52 @@ _KINDS = (
 
 
 def sidecar(path: Path, suffix: str) -> Path:
-    """The path of the `-wal`, `-shm` or `-journal` file that belongs to `path`.
+    """The path of the `-wal`, `-shm`, `-journal` or log file that belongs to `path`.
 
-    SQLite puts it beside the file itself, not beside a symlink that leads there.
+    SQLite puts it beside the file itself, not beside a symlink that leads there. Turso
+    (0.8.3) calls the log of `app.db`, `app.sqlite3` and `app` alike `app.db-log`; one
+    that is set aside has the name of its database.
     """
-    return Path(os.path.realpath(path) + suffix)
+    real = os.path.realpath(path)
+    if suffix == LOG and not SET_ASIDE.fullmatch(os.path.basename(real)):  # noqa: PTH119
+        return Path(real).with_suffix(f".db{LOG}")
+    return Path(real + suffix)
+
+
+def sidecars_of(path: Path) -> tuple[str, ...]:
+    """Which sidecars lie beside a database."""
+    beside = (suffix for suffix in SIDECARS if os.path.lexists(sidecar(path, suffix)))
+    return tuple(suffix for suffix in beside if suffix != LOG or _has_log(path))
+
+
+def _has_log(path: Path) -> bool:
+    """Whether a file that has the name of its log belongs to a database.
+
+    It may be a database itself, or the log of one that has the same name but for its end.
+    """
+    real, log = Path(os.path.realpath(path)), sidecar(path, LOG)
+    if _header(log).startswith(MAGIC):
+        return False
+    alike = (one for one in real.parent.iterdir() if one.with_suffix(f".db{LOG}") == log)
+    return not any(_header(one)[18:] == IN_MVCC_MODE for one in alike if one != real)
+
+
+def _header(path: Path) -> bytes:
+    """The first 20 bytes of a file beside a database, if there are any to be read.
+
+    It may be a live database too: through SQLite's own VFS, reading it drops no lock.
+    """
+    try:
+        if not path.is_file():
+            return b""
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB
+        file = apsw.VFSFile("unix", os.fspath(path), [flags, 0])
+        try:
+            return file.xRead(20, 0)
+        finally:
+            file.xClose()
+    except (apsw.Error, OSError, ValueError):
+        return b""
 
 
 def wal_files(path: Path) -> set[Path]:

@@ -6,30 +6,32 @@ other descriptor of it would drop the lock.
 
 import os
 import shutil
-import stat
 from pathlib import Path
 
 from sqlitekeeper import wording
+from sqlitekeeper.database.access import Access, access_of, give_access
 from sqlitekeeper.database.exclusive import exclusive_file
 from sqlitekeeper.database.files import free_bytes, sidecar, size_of
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.settling import Trace, traces
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.events import Listener
 
 
 def copy_with_sidecars(
-    target: Path, suffixes: tuple[str, ...], workshop: Path
+    target: Path, suffixes: tuple[str, ...], aside: Path, workshop: Path, listen: Listener
 ) -> tuple[Trace, ...]:
     """Copy a database that has content in its sidecars, as `aside` and what belongs to it.
 
-    Returns the traces of what was copied, taken while nobody could write.
+    They are in the workshop, to be renamed to the path `aside`. Returns the traces of what
+    was copied, taken while nobody could write.
 
     Raises:
         BusyError: somebody holds a lock on it.
         KeeperError: there is no room, or this user may not give the copy to the owner.
     """
     with exclusive_file(target) as descriptor:
-        facts = os.fstat(descriptor)
+        access = access_of(target)
         need = sum(size_of(sidecar(target, suffix)) for suffix in (*suffixes, ""))
         if need > (free := free_bytes(workshop)):
             raise KeeperError(
@@ -41,11 +43,13 @@ def copy_with_sidecars(
         copy_locked(descriptor, workshop / "aside")
         for suffix in (*suffixes, ""):
             copy = workshop / f"aside{suffix}"
-            finish_copy(copy, facts, copy)
+            finish_copy(copy, access, copy, sidecar(aside, suffix), listen)
         return traces(target)
 
 
-def link_or_copy(target: Path, aside: Path, workshop: Path, descriptor: int) -> None:
+def link_or_copy(
+    target: Path, aside: Path, workshop: Path, descriptor: int, listen: Listener
+) -> None:
     """Keep a database that is whole in its one file under another name.
 
     Raises:
@@ -55,7 +59,7 @@ def link_or_copy(target: Path, aside: Path, workshop: Path, descriptor: int) -> 
         os.link(target, aside)
     except OSError:
         copy_locked(descriptor, workshop / "aside")
-        finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+        finish_copy(workshop / "aside", access_of(target), aside, aside, listen)
 
 
 def copy_locked(descriptor: int, copy: Path) -> None:
@@ -73,20 +77,14 @@ def copy_locked(descriptor: int, copy: Path) -> None:
             offset += sent
 
 
-def finish_copy(copied: Path, model: os.stat_result, name: Path) -> None:
-    """Give a copy the owner and mode of its model, and only then its name.
+def finish_copy(copied: Path, access: Access, name: Path, at_last: Path, listen: Listener) -> None:
+    """Let those open a copy who may open what was copied, and only then give it its name.
+
+    `at_last` is the name that it ends with, for those who read a warning.
 
     Raises:
         KeeperError: this user may not give it to the owner.
     """
-    if (model.st_uid, model.st_gid) != (os.geteuid(), os.getegid()):
-        try:
-            os.chown(copied, model.st_uid, model.st_gid)
-        except PermissionError:
-            raise KeeperError(
-                f"{name}: cannot be given to its owner (uid {model.st_uid}, gid {model.st_gid})",
-                hint="run keeper as root, or as the owner of the database",
-            ) from None
-    copied.chmod(stat.S_IMODE(model.st_mode))
+    give_access(copied, access, at_last, listen)
     sync(copied)
     copied.rename(name)

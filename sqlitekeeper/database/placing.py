@@ -15,13 +15,14 @@ has the old file open, deleted or not: SQLite would mix them.
 
 import contextlib
 import os
-import stat
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper.database.access import access_of, access_of_new, give_access
 from sqlitekeeper.database.exclusive import HINT, exclusive_file, refuse_if_open
-from sqlitekeeper.database.files import SIDECARS, sidecar, size_of
+from sqlitekeeper.database.files import LOG, sidecar, sidecars_of, size_of
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.holders import Process, holders_of, identity
 from sqlitekeeper.database.keeping import (
@@ -38,36 +39,34 @@ from sqlitekeeper.database.settling import (
     traces,
     try_to_settle,
 )
+from sqlitekeeper.database.unseen import refuse_unseen
 from sqlitekeeper.errors import BusyError, KeeperError
+from sqlitekeeper.events import Level, Listener, Note, ignore
 
 # What holds transactions that the main file lacks; -shm is only an index.
-_WITH_CONTENT = ("-wal", "-journal")
+_WITH_CONTENT = ("-wal", "-journal", LOG)
 
 
-def dress(new: Path, target: Path, mode: int) -> None:
-    """Give a new file the owner and mode of the file that it will replace.
+def dress(
+    new: Path, target: Path, mode: int, listen: Listener = ignore, acl: str | None = None
+) -> None:
+    """Let those open a new file who may open the one that it will replace.
 
-    Where there is none: `mode`, and when root makes it, the folder's owner's.
+    Where there is none: as a file with `mode` that the owner of the folder makes there; an
+    `acl` that it had is told, since its users may be others on this host.
 
     Raises:
         KeeperError: this user may not give it to the owner.
     """
     try:
-        model = target.stat()
-        owner, group, mode = model.st_uid, model.st_gid, stat.S_IMODE(model.st_mode)
+        access = access_of(target)
     except FileNotFoundError:
-        folder = target.parent.stat()
-        owner, group = os.geteuid(), os.getegid()
-        if os.geteuid() == 0 and not folder.st_mode & stat.S_ISVTX:
-            owner, group = folder.st_uid, folder.st_gid
-    try:
-        os.chown(new, owner, group)
-        new.chmod(mode)
-    except PermissionError:
-        raise KeeperError(
-            f"{target}: cannot give the new file to its owner (uid {owner}, gid {group})",
-            hint="run keeper as root, or as the owner of the database",
-        ) from None
+        access = access_of_new(target.parent, mode, acl)
+        if acl and acl != access.acl_text:
+            text = f"{target}: had an ACL when it was backed up, and comes back without;"
+            mend = f"setfacl --set {acl} {shlex.quote(str(target))}"
+            listen(Note("", f"{text} to give it again: {mend}", Level.WARNING))
+    give_access(new, access, target, listen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +82,20 @@ class Placed:
 
 
 def place(
-    new: Path, target: Path, moment: datetime, workshop: Path, *, replace: bool = False
+    new: Path,
+    target: Path,
+    moment: datetime,
+    workshop: Path,
+    listen: Listener = ignore,
+    *,
+    replace: bool = False,
+    assume_stopped: bool = False,
 ) -> Placed:
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
     Without `replace` only where there is nothing at this moment, whatever was there
-    before. `workshop` is a private folder on the same file system.
+    before. `workshop` is a private folder on the same file system. With `assume_stopped`
+    also where somebody may have the old one open who cannot be seen.
 
     Raises:
         BusyError: somebody has the old database open, or made one; nothing was changed.
@@ -104,7 +111,9 @@ def place(
     stale = traces(target)
     refuse_if_open(target)
     if replace and os.path.lexists(target):
-        latecomers = _replace(new, target, aside, workshop)
+        if not assume_stopped:
+            refuse_unseen(target)
+        latecomers = _replace(new, target, aside, workshop, listen)
     else:
         try:
             _put_alone(new, target, aside, stale)
@@ -133,13 +142,15 @@ def _put_alone(new: Path, target: Path, aside: Path, stale: tuple[Trace, ...]) -
     # An application that makes its database at this moment makes a WAL too, which it needs.
     if traces(target) != stale:
         raise FileExistsError
-    for suffix in SIDECARS:
+    for suffix in sidecars_of(target):
         with contextlib.suppress(FileNotFoundError):
             sidecar(target, suffix).rename(sidecar(aside, suffix))
     put(new, target)
 
 
-def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Process, ...]:
+def _replace(
+    new: Path, target: Path, aside: Path, workshop: Path, listen: Listener
+) -> tuple[Process, ...]:
     old = identity(target.stat())
     copied = content_suffixes(target)
     before, settled = None, None
@@ -147,7 +158,7 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
         if copied:
             if "-wal" in copied:
                 refuse_remote(target)
-            before = copy_with_sidecars(target, copied, workshop)
+            before = copy_with_sidecars(target, copied, aside, workshop, listen)
             settled = try_to_settle(target, before)
             left = traces(target)
             if settled is None:
@@ -162,21 +173,23 @@ def _replace(new: Path, target: Path, aside: Path, workshop: Path) -> tuple[Proc
             if copied and settled is None:
                 wrote = traces(target) != left
             else:
-                wrote = bool(content_suffixes(target))
+                wrote = content_suffixes(target) != loose_suffixes(copied)
+                # What SQLite cannot settle has to be as it was copied.
+                wrote = wrote or bool(before and traces(target)[-1] != before[-1])
                 wrote = wrote or (settled is not None and trace(target) != settled)
             if wrote:
                 raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
             if settled is not None:
                 _name_copies(workshop, copied, aside)
             elif not copied:
-                link_or_copy(target, aside, workshop, descriptor)
+                link_or_copy(target, aside, workshop, descriptor, listen)
             sync(target.parent)
-            for suffix in SIDECARS:
+            for suffix in sidecars_of(target):
                 sidecar(target, suffix).unlink(missing_ok=True)
             new.rename(target)
             latecomers = tuple(holders_of({old}))
             if latecomers:
-                _cut_off(descriptor, aside, workshop)
+                _cut_off(descriptor, aside, workshop, listen)
     except BaseException:
         # Asked of the disk: a signal can come between any two steps. The copies stay where
         # they alone are what a database was that could not be settled.
@@ -208,11 +221,17 @@ def content_suffixes(path: Path) -> tuple[str, ...]:
     A journal whose first byte is zero is one that journal_mode PERSIST keeps.
     """
     full = []
+    beside = sidecars_of(path)
     for suffix in _WITH_CONTENT:
         part = sidecar(path, suffix)
-        if size_of(part) and not (suffix == "-journal" and _is_zeroed(part)):
+        if suffix in beside and size_of(part) and not (suffix == "-journal" and _is_zeroed(part)):
             full.append(suffix)
     return tuple(full)
+
+
+def loose_suffixes(copied: tuple[str, ...]) -> tuple[str, ...]:
+    """Of the sidecars with content, those that SQLite does not bring into the main file."""
+    return tuple(suffix for suffix in copied if suffix == LOG)
 
 
 def _is_zeroed(journal: Path) -> bool:
@@ -220,7 +239,7 @@ def _is_zeroed(journal: Path) -> bool:
         return stream.read(1) == b"\0"
 
 
-def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
+def _cut_off(descriptor: int, aside: Path, workshop: Path, listen: Listener) -> None:
     """Make the old file useless to processes that wait for its lock.
 
     They opened it before it lost its name; with the lock in hand they would put
@@ -228,7 +247,7 @@ def _cut_off(descriptor: int, aside: Path, workshop: Path) -> None:
     """
     if identity(aside.stat()) == identity(os.fstat(descriptor)):
         copy_locked(descriptor, workshop / "aside")
-        finish_copy(workshop / "aside", os.fstat(descriptor), aside)
+        finish_copy(workshop / "aside", access_of(aside), aside, aside, listen)
         sync(aside.parent)
     os.pwrite(descriptor, b"replaced".ljust(100, b"\0"), 0)
 

@@ -84,7 +84,8 @@ def _remove(folder: Path) -> bool:
         return False
     try:
         facts = os.fstat(descriptor)
-        if stat.S_IMODE(facts.st_mode) != 0o700 or facts.st_uid != os.geteuid():
+        # A folder inherits the group bit of the one that it is made in.
+        if stat.S_IMODE(facts.st_mode) & ~stat.S_ISGID != 0o700 or facts.st_uid != os.geteuid():
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with os.scandir(descriptor) as entries:

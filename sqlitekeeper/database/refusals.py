@@ -7,14 +7,19 @@ from pathlib import Path
 
 import apsw
 
-from sqlitekeeper.database.files import mounts_now, network_filesystem, sidecar, size_of, user_name
+from sqlitekeeper.database.files import (
+    IN_MVCC_MODE,
+    MAGIC,
+    mounts_now,
+    network_filesystem,
+    sidecar,
+    size_of,
+    user_name,
+)
 from sqlitekeeper.database.journal import is_hot, journal_header
 from sqlitekeeper.database.set_aside import set_asides
 from sqlitekeeper.errors import KeeperError, NotADatabaseError, ReadOnlyError
 
-MAGIC = b"SQLite format 3\0"
-# The versions for writing and reading; what is committed is in `<file>-log`.
-TURSO_MVCC = b"\xff\xff"
 # https://sqlite.org/fileformat.html#schema_format_number
 NEWEST_SCHEMA_FORMAT = 4
 # What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages
@@ -40,7 +45,7 @@ def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
             if is_hot(journal_header(path))
             else None,
         )
-    if header[18:20] == TURSO_MVCC:
+    if header[18:20] == IN_MVCC_MODE:
         raise NotADatabaseError(
             f"{path}: is a Turso database in MVCC mode, which SQLite cannot read",
             hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",

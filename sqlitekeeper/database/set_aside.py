@@ -1,14 +1,12 @@
 """The names under which a restore keeps the database that it replaced."""
 
 import os
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlitekeeper.database.files import SIDECARS, sidecar
+from sqlitekeeper.database.files import SET_ASIDE, SIDECARS, sidecar, sidecars_of
 
 SET_ASIDE_TIME = "%Y%m%dT%H%M%SZ"
-_SET_ASIDE = re.compile(r"(?P<file>.+)\.before-\d{8}T\d{6}Z", re.DOTALL)
 
 
 def set_aside_path(target: Path, moment: datetime) -> Path:
@@ -30,7 +28,7 @@ def set_asides(target: Path) -> list[Path]:
     """The databases that were set aside at `target`, newest first."""
     found = []
     for path in target.parent.iterdir():
-        match = _SET_ASIDE.fullmatch(path.name)
+        match = SET_ASIDE.fullmatch(path.name)
         if match and match["file"] == target.name:
             found.append(path)
     return sorted(found, reverse=True)
@@ -38,7 +36,7 @@ def set_asides(target: Path) -> list[Path]:
 
 def with_sidecars(path: Path) -> list[Path]:
     """A database file and those of its sidecars that exist."""
-    return [path, *(p for suffix in SIDECARS if os.path.lexists(p := sidecar(path, suffix)))]
+    return [path, *(sidecar(path, suffix) for suffix in sidecars_of(path))]
 
 
 def remove_unfinished(target: Path) -> list[Path]:

@@ -7,7 +7,7 @@ import apsw
 
 from sqlitekeeper.database.connection import harden, sqlite_errors
 from sqlitekeeper.database.exclusive import HINT
-from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.files import LOG, sidecar, sidecars_of
 from sqlitekeeper.database.journal import GoesOnError, wait_for_others
 from sqlitekeeper.database.refusals import refuse_unreadable
 from sqlitekeeper.errors import BusyError, CheckError, NotADatabaseError, ReadOnlyError
@@ -27,7 +27,8 @@ def trace(path: Path) -> Trace:
 
 def traces(path: Path) -> tuple[Trace, ...]:
     """The trace of a database file, and of each sidecar that can have transactions."""
-    return tuple(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal"))
+    log = trace(sidecar(path, LOG)) if LOG in sidecars_of(path) else None
+    return (*(trace(sidecar(path, suffix)) for suffix in ("", "-wal", "-journal")), log)
 
 
 def try_to_settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:

@@ -6,7 +6,6 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 """
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from typing import Literal
 import apsw
 
 from sqlitekeeper import wording
+from sqlitekeeper.database.access import access_of
 from sqlitekeeper.database.checksums import has_checksums
 from sqlitekeeper.database.connection import (
     open_database,
@@ -45,10 +45,10 @@ LARGE_BYTES = 2**24
 class Source:
     """The database that a snapshot was taken of, as it was then. Sizes in bytes.
 
-    `mode` holds the file's permission bits, for a restore that finds no file to ask;
-    `method` says how it was copied. `settled` is False where the WAL held a
-    transaction that was written but not committed yet: it may become so without
-    another write.
+    `mode` holds the permission bits that the file would have without its `acl`, for a
+    restore that finds no file to ask; `method` says how it was copied. `settled` is False
+    where the WAL held a transaction that was written but not committed yet: it may become
+    so without another write.
     """
 
     path: Path
@@ -62,6 +62,7 @@ class Source:
     user_version: int
     application_id: int
     mode: int
+    acl: str | None = None
     method: Literal["vacuum", "pages"] = "vacuum"
     settled: bool = True
 
@@ -89,6 +90,7 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         need = found.live_bytes + SPARE_BYTES
         if need > free_bytes(target.parent):
             raise _no_room(path, target, need)
+        access = access_of(path)
         source = Source(
             path=path,
             bytes=found.bytes,
@@ -100,7 +102,8 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
             encoding=pragma_text(connection, "encoding"),
             user_version=pragma_int(connection, "user_version"),
             application_id=pragma_int(connection, "application_id"),
-            mode=stat.S_IMODE(path.stat().st_mode),
+            mode=access.mode_without_acl,
+            acl=access.acl_text,
             settled=is_settled(connection, path),
         )
         report_progress(

@@ -4,16 +4,25 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper.database.access import access_of
 from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.database.flushing import sync
 from sqlitekeeper.database.keeping import finish_copy
-from sqlitekeeper.database.placing import Placed, content_suffixes, place
+from sqlitekeeper.database.placing import Placed, content_suffixes, loose_suffixes, place
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
 from sqlitekeeper.database.settling import try_to_settle
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.events import Listener, ignore
 
 
-def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
+def undo(
+    target: Path,
+    moment: datetime,
+    workshop: Path,
+    listen: Listener = ignore,
+    *,
+    assume_stopped: bool = False,
+) -> tuple[Path, Placed]:
     """Bring back what was set aside last, with every transaction of its WAL.
 
     What is in place now is set aside in turn, so that this can be undone too.
@@ -30,17 +39,20 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     # Not the database's name, which may be any, also that of another file in the workshop.
     copy = workshop / "back"
     parts = with_sidecars(source)
-    _copy_parts(source, parts, copy, workshop)
-    loose: tuple[str, ...] = ()
-    if (full := content_suffixes(copy)) and try_to_settle(copy) is None:
+    _copy_parts(source, target, copy, workshop, listen)
+    full = content_suffixes(copy)
+    loose = loose_suffixes(full)
+    if full and try_to_settle(copy) is None:
         # Damaged when it was set aside: it comes back as it was, in its parts, and not as
         # SQLite has left it when it gave up.
-        _copy_parts(source, parts, copy, workshop)
+        _copy_parts(source, target, copy, workshop, ignore)
         loose = full
-        for suffix in full:
-            sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+    for suffix in loose:
+        sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
-    placed = place(copy, target, moment, workshop, replace=True)
+    placed = place(
+        copy, target, moment, workshop, listen, replace=True, assume_stopped=assume_stopped
+    )
     for suffix in loose:
         (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file before what has transactions: what is left without it is not taken for a
@@ -53,11 +65,10 @@ def undo(target: Path, moment: datetime, workshop: Path) -> tuple[Path, Placed]:
     return source, placed
 
 
-def _copy_parts(source: Path, parts: list[Path], copy: Path, workshop: Path) -> None:
-    """Copy a database that nobody has open, with its sidecars."""
-    for part in parts:
-        finish_copy(
-            Path(shutil.copy2(part, workshop / "part")),
-            part.stat(),
-            sidecar(copy, part.name.removeprefix(source.name)),
-        )
+def _copy_parts(source: Path, target: Path, copy: Path, workshop: Path, listen: Listener) -> None:
+    """Copy a database that nobody has open, with its sidecars; it will be `target`."""
+    for part in with_sidecars(source):
+        copied = Path(shutil.copy2(part, workshop / "part"))
+        suffix = part.name.removeprefix(source.name)
+        name = sidecar(copy, suffix)
+        finish_copy(copied, access_of(part), name, sidecar(target, suffix), listen)

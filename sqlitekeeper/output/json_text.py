@@ -11,10 +11,15 @@ _LISTS = {"files": "files"}
 
 
 def results_object(
-    command: str, results: Sequence[Any], code: int, message: str, more: dict[str, Any]
+    command: str,
+    results: Sequence[Any],
+    code: int,
+    message: str,
+    more: dict[str, Any],
+    hint: str | None = None,
 ) -> dict[str, Any]:
     """The object of a command that went through, whatever became of each database."""
-    error = {"code": code, "message": message, "hint": None} if code else None
+    error = {"code": code, "message": message, "hint": hint} if code else None
     head = {"command": command, "ok": code == 0, "error": error, **more}
     return head | _listed(command, [entry(result) for result in results])
 

@@ -86,11 +86,7 @@ class HistoryFile:
             from sqlitekeeper.database.create import create_database
 
             # A second run may make it at the same time; either is fine.
-            previous = os.umask(0o077)
-            try:
-                create_database(self.path, exist_ok=True)
-            finally:
-                os.umask(previous)
+            create_database(self.path, exist_ok=True, mode=0o600)
         inode = self.path.stat().st_ino
         try:
             with sqlite_errors(self.path), open_database(self.path, write=True) as connection:

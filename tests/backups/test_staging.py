@@ -82,6 +82,15 @@ def test_litter_of_a_killed_run_is_removed(staging: Path) -> None:
     assert not folder.exists()
 
 
+def test_litter_in_a_folder_of_a_group_is_removed(staging: Path) -> None:
+    """What is made there inherits its group, and the bit that says so."""
+    staging.chmod(0o2775)
+    folder = litter(staging)
+
+    assert folder.stat().st_mode & stat.S_ISGID
+    assert remove_litter(staging) == [folder]
+
+
 def test_folder_of_a_live_run_stays(staging: Path) -> None:
     """What a running keeper is using is no litter."""
     with staging_folder(staging) as folder:

@@ -54,6 +54,7 @@ def latest(hours: float, confirmed: float | None = None, **more: Any) -> Manifes
         sha256="ab" * 32,
         journal_mode="wal",
         mode=0o600,
+        acl=None,
         tables={},
         foreign_key_violations=0,
         raw={},

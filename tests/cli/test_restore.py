@@ -169,7 +169,7 @@ def test_damaged_database_is_replaced_and_comes_back_as_it_was(
     wal = sidecar(shipped, "-wal")
     before = (shipped.read_bytes(), wal.read_bytes())
 
-    run = keeper("restore", shipped, "--from", "dest", "--replace", "--json")
+    run = keeper("restore", shipped, "--from", "dest", "--replace", "--assume-stopped", "--json")
 
     assert run.status == 0
     assert count_rows(shipped) == 50

@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,11 +21,18 @@ from tests.conftest import (
 )
 from tests.faults.command_line import command_line
 
+OPEN_TO_ALL = "u:3003:rwx,g::rwx,o::rwx"
 
-@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
-def umask(request: pytest.FixtureRequest) -> Iterator[None]:
-    """The umask that keeper is started with."""
-    previous = os.umask(request.param)
+
+@pytest.fixture(params=["0", "022", "077", OPEN_TO_ALL])
+def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """The umask that keeper is started with, or the default ACL that takes its place."""
+    is_acl = ":" in request.param
+    if is_acl:
+        if shutil.which("setfacl") is None:
+            pytest.skip("setfacl is missing")
+        subprocess.run(["setfacl", "-R", "-d", "-m", request.param, tmp_path], check=True)
+    previous = os.umask(0 if is_acl else int(request.param, 8))
     yield
     os.umask(previous)
 
@@ -71,6 +79,26 @@ def test_what_keeper_keeps_is_private(
     snapshots = {mode for mode, path in staged if path.endswith(".sqlite3")}
     assert (doors, snapshots) == ({"700"}, {"600"})
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_what_keeper_keeps_in_open_folders_is_private(
+    make_database: MakeDatabase, tmp_path: Path, backup_config: BackupConfig, umask: None
+) -> None:
+    """A state folder that holds other things, a shelf from before: they are left as they are."""
+    for folder in (tmp_path / "state", tmp_path / "shelf/app"):
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)
+        (folder / "other").touch()
+        (folder / "other").chmod(0o644)
+    backup_config(make_database(rows=5), to=tmp_path / "shelf")
+
+    for command in ("backup", "drill", "report"):
+        assert command_line(command)[0] == 0
+
+    found = modes(tmp_path / "state") | modes(tmp_path / "shelf")
+    shown = {path for path, mode in found.items() if mode & 0o077}
+    assert shown - {".", "app"} == {"other", "app/other"}
+    assert "history.sqlite3" in found
 
 
 def test_pages_are_private_and_metrics_are_not(
