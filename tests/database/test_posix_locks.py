@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, MakeDatabase
 PRELUDE = """
 import json, sys
 from pathlib import Path
-from sqlitekeeper.database import convert, create, holders, measure, snapshot, vacuum
+from sqlitekeeper.database import convert, create, files, holders, measure, snapshot, vacuum
 from sqlitekeeper.state import history, locks
 
 path, target = Path(sys.argv[1]), Path(sys.argv[2])
@@ -43,6 +43,11 @@ sys.addaudithook(record)
         ("snapshot.take_snapshot(path, target)", False),
         ("holders.wal_readers(path)", False),
         ("with locks.database_lock(target, path): pass", False),
+        (
+            "path.with_suffix('.db-log').write_bytes(bytes(40)); opened.clear()\n"
+            "files.sidecars_of(path.with_suffix('.other'))",
+            False,
+        ),
         ("path.read_bytes()", True),
     ],
 )
