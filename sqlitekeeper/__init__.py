@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # typing's own costs more time than all the rest of this module
 if TYPE_CHECKING:
-    from sqlitekeeper.backups.files import FilesJob, FilesOptions, sync_files
-    from sqlitekeeper.backups.pipeline import Job
-    from sqlitekeeper.backups.run import BackupOptions, back_up
-    from sqlitekeeper.database.convert import convert, plan_conversion
-    from sqlitekeeper.database.create import init_database
+    from sqlitekeeper.backup.pipeline import Job
+    from sqlitekeeper.backup.run import BackupOptions, back_up
+    from sqlitekeeper.database.maintain.convert import convert, plan_conversion
+    from sqlitekeeper.database.maintain.create import init_database
+    from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
     from sqlitekeeper.database.measure import measure
-    from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
     from sqlitekeeper.errors import KeeperError
+    from sqlitekeeper.files.run import FilesJob, FilesOptions, sync_files
 
 __all__ = [
     "BackupOptions",
@@ -40,19 +40,19 @@ __all__ = [
 
 # Imported when they are first asked for: `keeper --version` needs none of them.
 _HOMES = {
-    "BackupOptions": "sqlitekeeper.backups.run",
-    "FilesJob": "sqlitekeeper.backups.files",
-    "FilesOptions": "sqlitekeeper.backups.files",
-    "Job": "sqlitekeeper.backups.pipeline",
+    "BackupOptions": "sqlitekeeper.backup.run",
+    "FilesJob": "sqlitekeeper.files.run",
+    "FilesOptions": "sqlitekeeper.files.run",
+    "Job": "sqlitekeeper.backup.pipeline",
     "KeeperError": "sqlitekeeper.errors",
-    "VacuumOptions": "sqlitekeeper.database.vacuum",
-    "back_up": "sqlitekeeper.backups.run",
-    "convert": "sqlitekeeper.database.convert",
-    "init_database": "sqlitekeeper.database.create",
+    "VacuumOptions": "sqlitekeeper.database.maintain.vacuum",
+    "back_up": "sqlitekeeper.backup.run",
+    "convert": "sqlitekeeper.database.maintain.convert",
+    "init_database": "sqlitekeeper.database.maintain.create",
     "measure": "sqlitekeeper.database.measure",
-    "plan_conversion": "sqlitekeeper.database.convert",
-    "sync_files": "sqlitekeeper.backups.files",
-    "vacuum": "sqlitekeeper.database.vacuum",
+    "plan_conversion": "sqlitekeeper.database.maintain.convert",
+    "sync_files": "sqlitekeeper.files.run",
+    "vacuum": "sqlitekeeper.database.maintain.vacuum",
 }
 
 

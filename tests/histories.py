@@ -14,15 +14,16 @@ from typing import Any
 
 import apsw
 
-from sqlitekeeper.backups.checking import check_snapshot, sha256_of
-from sqlitekeeper.backups.manifest import Versions, build_manifest, encode, timestamp
-from sqlitekeeper.backups.naming import (
+from sqlitekeeper.database.check import check_snapshot
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
+from sqlitekeeper.destination.layout import (
     latest_object,
     manifest_object,
     mark_object,
     snapshot_object,
 )
-from sqlitekeeper.database.snapshot import take_snapshot
+from sqlitekeeper.destination.manifest import Versions, build_manifest, encode, timestamp
+from sqlitekeeper.filesystem.checksum import sha256_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -10,9 +10,9 @@ from types import FrameType
 
 import click
 
-from sqlitekeeper.cli.run_record import RunRecord, wants_to_hear
+from sqlitekeeper.cli.notifications import RunRecord, wants_to_hear
 from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
-from sqlitekeeper.output.json_text import failure_object, print_object
+from sqlitekeeper.output.json import failure_object, print_object
 from sqlitekeeper.output.terminal import error_line, say
 
 COMMANDS = (
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
         """The command of this name; each lives in the module of its name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"sqlitekeeper.cli.{cmd_name}").command
+        command: click.Command = import_module(f"sqlitekeeper.cli.commands.{cmd_name}").command
         return command
 
 
@@ -170,7 +170,7 @@ def _command_name(arguments: list[str]) -> str | None:
     if name is None:
         return None
     # It has been imported already, unless importing it is what failed.
-    command = getattr(sys.modules.get(f"sqlitekeeper.cli.{name}"), "command", None)
+    command = getattr(sys.modules.get(f"sqlitekeeper.cli.commands.{name}"), "command", None)
     if not isinstance(command, click.Group):
         return name
     rest = arguments[arguments.index(name) + 1 :]

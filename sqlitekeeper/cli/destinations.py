@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from sqlitekeeper.backups.rclone import Rclone
-from sqlitekeeper.backups.rclone_program import find_rclone
-from sqlitekeeper.backups.retention import Policy
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, local_folder
+from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.events import Level, Note
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.program import find_rclone
 
 
 def chosen(config: Config, given: Sequence[str], option: str = "--from") -> tuple[str, ...]:

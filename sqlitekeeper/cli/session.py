@@ -1,21 +1,17 @@
 """What every command shares: its options, its configuration, its output, its exit status."""
 
-import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import click
-
-from sqlitekeeper.cli.completion import complete_databases
 from sqlitekeeper.cli.exit_status import combined
-from sqlitekeeper.cli.run_record import RunRecord
-from sqlitekeeper.config import NOTIFYING, Config, Database, read_config
+from sqlitekeeper.cli.notifications import RunRecord
+from sqlitekeeper.config import Config, Database, read_config
 from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Event, Listener
-from sqlitekeeper.output.json_text import print_object, results_object
+from sqlitekeeper.output.json import print_object, results_object
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.workers import in_order
 
@@ -176,74 +172,3 @@ def _is_absent(path: Path) -> bool:
     except OSError:
         pass
     return False
-
-
-def command_name(context: click.Context) -> str:
-    """A command's name without the program's, with its group's: "vacuum" or "config init"."""
-    name = str(context.info_name)
-    group = context.parent
-    return f"{command_name(group)} {name}" if group and group.parent else name
-
-
-def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that all share, and a `session` argument instead of them."""
-
-    @click.option(
-        "-c",
-        "--config",
-        "config_file",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="The keeper.toml to use.",
-    )
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something went wrong.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more about each step.")
-    @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR set.")
-    @click.pass_context
-    @functools.wraps(function)
-    def wrapped(
-        context: click.Context,
-        /,
-        *,
-        config_file: Path | None,
-        as_json: bool,
-        quiet: bool,
-        verbose: bool,
-        no_color: bool,
-        **arguments: Any,
-    ) -> int:
-        color = False if no_color else None
-        console = Console(quiet=quiet, verbose=verbose, color=color, progress=not as_json)
-        name = command_name(context)
-        # A rehearsal must not look like a run to whoever is told of runs.
-        notifies = name in NOTIFYING and not arguments.get("dry_run")
-        record = context.find_object(RunRecord) or RunRecord()
-        session = Session(name, as_json, console, config_file, notifies, record)
-        try:
-            status: int = function(session, **arguments)
-        finally:
-            console.close()
-        return status
-
-    return wrapped
-
-
-def database_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command its `[DATABASE]...` argument."""
-    argument = click.argument(
-        "names", nargs=-1, metavar="[DATABASE]...", shell_complete=complete_databases
-    )
-    return argument(function)
-
-
-def jobs_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option that says how many databases it works on at once."""
-    return click.option(
-        "-j",
-        "--jobs",
-        type=click.IntRange(min=1),
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="Work on this many databases at once.  [default: one for each core]",
-    )(function)

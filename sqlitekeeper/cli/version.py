@@ -3,8 +3,8 @@
 import apsw
 
 from sqlitekeeper import __version__
-from sqlitekeeper.backups.rclone_program import find_rclone, version_of
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.rclone.program import find_rclone, version_of
 
 
 def version_text() -> str:
@@ -18,6 +18,6 @@ def version_text() -> str:
 
 
 def _ask(program: str) -> str:
-    from sqlitekeeper.backups.rclone import Rclone
+    from sqlitekeeper.rclone.client import Rclone
 
     return Rclone(program).version()

@@ -6,7 +6,7 @@ Destinations are also named in logs, in JSON and in keeper's own memory.
 import re
 from collections.abc import Sequence
 
-from sqlitekeeper.config.wording import readable
+from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
 
 # How rclone's backends call their secret options: pass, secret_access_key, sas_url, ...;

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sqlitekeeper.config.names import this_host
 from sqlitekeeper.config.paths import absolute, expand_home, home_folder
-from sqlitekeeper.config.sections import parse_document
+from sqlitekeeper.config.position import Source
+from sqlitekeeper.config.quoting import readable
+from sqlitekeeper.config.schema import parse_document
 from sqlitekeeper.config.settings import Config
-from sqlitekeeper.config.spots import Source
-from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
 
 FILE_NAME = "keeper.toml"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sqlitekeeper.config.wording import readable
+from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
 
 _LONGEST_BYTES = 200

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlitekeeper.config.names import folded
 from sqlitekeeper.config.paths import is_local, split_remote
+from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.config.settings import Database, FileSet
-from sqlitekeeper.config.wording import readable
 from sqlitekeeper.errors import ConfigError
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sqlitekeeper.config.credentials import refuse_credential_in_remote
-from sqlitekeeper.config.wording import readable
+from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
 
 # rclone's fs/fspath: what starts with a colon, or has one (or a comma that

@@ -4,12 +4,12 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sqlitekeeper.config.discovery import refuse_indistinct_names, refuse_twins
+from sqlitekeeper.config.databases import refuse_indistinct_names, refuse_twins
 from sqlitekeeper.config.loading import SEARCHED
 from sqlitekeeper.config.names import default_name
 from sqlitekeeper.config.paths import absolute, is_regular_file
+from sqlitekeeper.config.quoting import nearest, readable
 from sqlitekeeper.config.settings import Config, Database
-from sqlitekeeper.config.wording import nearest, readable
 from sqlitekeeper.errors import ConfigError
 
 

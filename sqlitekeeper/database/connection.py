@@ -14,30 +14,18 @@ from urllib.parse import quote
 
 import apsw
 
-from sqlitekeeper.database.files import (
-    can_write,
-    network_filesystem,
-    sidecar,
-    size_of,
-    stat_database,
-    wal_files,
-)
-from sqlitekeeper.database.holders import remove_unused
+from sqlitekeeper.database.files import can_write, sidecar, size_of, stat_database, wal_files
 from sqlitekeeper.database.journal import GoesOnError, guard, wait_for_others
-from sqlitekeeper.database.refusals import (
+from sqlitekeeper.database.processes import remove_unused
+from sqlitekeeper.database.refuse import (
     refuse_foreign_sidecars,
     refuse_lone_wal,
     refuse_remote,
     refuse_second_name,
     refuse_unreadable,
 )
-from sqlitekeeper.errors import (
-    BusyError,
-    CheckError,
-    KeeperError,
-    NotADatabaseError,
-    ReadOnlyError,
-)
+from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError, ReadOnlyError
+from sqlitekeeper.filesystem.disks import network_filesystem
 from sqlitekeeper.workers import stop_if_asked
 
 # https://sqlite.org/rescode.html: a journal or a WAL to recover, on a read-only connection.

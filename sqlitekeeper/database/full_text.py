@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from sqlitekeeper.database.proof import quoted
+from sqlitekeeper.database.check import quoted
 
 _FTS5 = re.compile(r"\busing\s+[\"'`\[]?fts5\b", re.IGNORECASE)
 

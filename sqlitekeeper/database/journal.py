@@ -14,7 +14,7 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.database.files import sidecar, size_of
-from sqlitekeeper.database.holders import locking_file, openers
+from sqlitekeeper.database.processes import locking_file, openers
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.workers import stop_if_asked
 

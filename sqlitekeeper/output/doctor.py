@@ -7,7 +7,7 @@ from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted
 
 if TYPE_CHECKING:
-    from sqlitekeeper.database.findings import Finding
+    from sqlitekeeper.doctor.finding import Finding
 
 HEADINGS = {"fail": "failures", "warn": "warnings", "ok": "in order"}
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from sqlitekeeper.events import Tick
-from sqlitekeeper.output.plain import printable, shortened
+from sqlitekeeper.output.printable import printable, shortened
 from sqlitekeeper.wording import size
 
 # A line for something that is over in a moment would only flicker.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlitekeeper.backups.results import BackupResult
-    from sqlitekeeper.database.vacuum import VacuumResult
-    from sqlitekeeper.state.report import ReportEntry
+    from sqlitekeeper.backup.result import BackupResult
+    from sqlitekeeper.database.maintain.vacuum import VacuumResult
+    from sqlitekeeper.report.report import ReportEntry
 
 
 class Measured(Protocol):

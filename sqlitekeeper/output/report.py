@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from sqlitekeeper.output.plain import shortened
+from sqlitekeeper.output.printable import shortened
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted, size, span
 
 if TYPE_CHECKING:
-    from sqlitekeeper.state.history_point import HistoryPoint
-    from sqlitekeeper.state.report import ReportEntry, TableSpace
+    from sqlitekeeper.report.report import ReportEntry
+    from sqlitekeeper.report.tables import TableSpace
+    from sqlitekeeper.state.history import HistoryPoint
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 LEAST_NAME = 8

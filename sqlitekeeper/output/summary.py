@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlitekeeper.output.plain import printable
+from sqlitekeeper.output.printable import printable
 from sqlitekeeper.output.terminal import Console
 
 # What healthchecks.io keeps of a ping's body; a server of one's own keeps the first 10 kB.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import click
 
 from sqlitekeeper.events import Event, Level, Note
-from sqlitekeeper.output.plain import printable, shortened
+from sqlitekeeper.output.printable import printable, shortened
 from sqlitekeeper.output.progress import ProgressLine
 
 # A column that is cut to less says nothing any more.

@@ -15,14 +15,34 @@ from typing import Any, Literal
 import apsw
 
 from sqlitekeeper.database.measure import Measurement
-from sqlitekeeper.errors import BusyError
+from sqlitekeeper.destination.drill_records import DrillRecord
+from sqlitekeeper.errors import BusyError, KeeperError
+from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
-from sqlitekeeper.state.history_point import HistoryPoint
 from sqlitekeeper.state.thinning import DAY_MS, thin
 
 THIN_EVERY_MS = DAY_MS
 # The newest samples come back whole, so that what happened run by run can be seen.
 NEWEST = 24
+
+
+def remembered_drills(state: Path, to: str, listen: Listener) -> dict[str, DrillRecord]:
+    """Drills that only this host knows of; trouble with its memory is told, and no more."""
+    try:
+        return History(state).drills(to)
+    except (KeeperError, OSError, ValueError) as error:
+        listen(Note("", f"no history: {error}", Level.WARNING))
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """An earlier measurement; `at` is ISO 8601 UTC, sizes in bytes."""
+
+    at: str
+    bytes: int
+    free_bytes: int
+    wal_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +62,6 @@ class Seen:
     path: Path
     fingerprint: str
     sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrillRecord:
-    """The last drill of a snapshot at a destination that does not take marks."""
-
-    object: str
-    at: datetime
-    outcome: Literal["proven", "failed"]
 
 
 class History(HistoryFile):
@@ -78,7 +89,7 @@ class History(HistoryFile):
             thinned = self._thin(connection, now_ms)
         if thinned:
             # Late: it takes a while to import, and this is once a day.
-            from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
+            from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
 
             # What was freed is worth having, but not worth a warning when somebody else reads.
             with suppress(BusyError):

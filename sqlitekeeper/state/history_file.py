@@ -83,7 +83,7 @@ class HistoryFile:
         prepare_state_folder(self.path.parent)
         if not self.path.exists():
             # Late: it takes a while to import, and this is once.
-            from sqlitekeeper.database.create import create_database
+            from sqlitekeeper.database.maintain.create import create_database
 
             # A second run may make it at the same time; either is fine.
             create_database(self.path, exist_ok=True, mode=0o600)

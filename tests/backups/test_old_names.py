@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.backups.naming import parse_object
+from sqlitekeeper.destination.layout import parse_object
 from tests.conftest import BackupConfig, Keeper, MakeDatabase, count_rows
 from tests.faults.surroundings import manifests_that_lie, snapshots_of
 from tests.histories import add_history, days_ago

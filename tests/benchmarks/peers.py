@@ -7,7 +7,7 @@ from pathlib import Path
 
 from apsw import sqlite_extra
 
-from sqlitekeeper.backups import rclone_program
+from sqlitekeeper.rclone import program as rclone_program
 
 # What one writes into a cron job: two lines that do the work, and those that a shell needs.
 # $1 is the folder of the databases, $2 that of the snapshots, $3 the destination.

@@ -10,12 +10,6 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.backups.damage import (
-    damage_pages,
-    make_foreign_key_malformed,
-    make_index_disagree,
-    make_orphan,
-)
 from tests.conftest import (
     S3,
     BackupConfig,
@@ -25,6 +19,12 @@ from tests.conftest import (
     Outcome,
     WrapRclone,
     count_rows,
+)
+from tests.damage import (
+    damage_pages,
+    make_foreign_key_malformed,
+    make_index_disagree,
+    make_orphan,
 )
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"

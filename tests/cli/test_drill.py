@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.naming import parse_object
-from tests.backups.shelves import (
+from sqlitekeeper.destination.layout import parse_object
+from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
+from tests.histories import add_history
+from tests.shelves import (
     REFUSES_WRITES,
     copied,
     edit,
@@ -18,8 +20,6 @@ from tests.backups.shelves import (
     set_back,
     ship_once,
 )
-from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
-from tests.histories import add_history
 
 KEYS = {
     "name",

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.database.proof import integrity_problems
+from sqlitekeeper.database.check import integrity_problems
 from tests.conftest import (
     REPOSITORY,
     S3,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.destination.layout import manifest_object
 from tests.conftest import S3, BackupConfig, Keeper, WrapRclone
 from tests.histories import add_history, add_mark, days_ago, files_below, put, whole
 

@@ -17,7 +17,7 @@ from tests.conftest import (
     count_rows,
     pragma,
 )
-from tests.database.test_placing import IN_PLACE, crash_with_wal
+from tests.database.replace.test_replace import IN_PLACE, crash_with_wal
 
 
 @pytest.fixture

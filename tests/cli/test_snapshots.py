@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.manifest import timestamp
-from sqlitekeeper.backups.naming import manifest_object
+from sqlitekeeper.destination.layout import manifest_object
+from sqlitekeeper.destination.manifest import timestamp
 from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase
 from tests.histories import NOW, add_history, add_mark, days_ago, put
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backups.shelves import REFUSES_WRITES, copied, flip_bit, newest, set_back, ship_once
 from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone
+from tests.shelves import REFUSES_WRITES, copied, flip_bit, newest, set_back, ship_once
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ import pytest
 
 from sqlitekeeper.config import BackupSettings, NotifySettings, VacuumSettings, read_config
 from sqlitekeeper.errors import ConfigError
-
-from .conftest import Configure
+from tests.config.conftest import Configure
 
 
 def place(file: Path, pages: int) -> Path:

@@ -12,8 +12,7 @@ from sqlitekeeper.config import (
     select_databases,
 )
 from sqlitekeeper.errors import ConfigError
-
-from .conftest import Configure, Touch
+from tests.config.conftest import Configure, Touch
 
 
 @pytest.fixture

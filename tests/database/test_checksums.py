@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from sqlitekeeper.database.checksums import has_checksums, page_checksum, renew_first_checksum
-from sqlitekeeper.database.vacuum import vacuum
+from sqlitekeeper.database.maintain.vacuum import vacuum
 from tests.conftest import MakeDatabase
 from tests.faults.strange import ChecksumVFS, make_strange
 

@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.database.files import (
-    Mount,
     litestream_beside,
-    mount_of,
-    parse_mountinfo,
     read_only_reason,
     sidecar,
     size_of,
     stat_database,
 )
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.filesystem.disks import Mount, mount_of, parse_mountinfo
 from tests.conftest import MakeDatabase
 
 MOUNTINFO = """\

@@ -7,8 +7,8 @@ import pytest
 
 from sqlitekeeper.database.connection import open_database
 from sqlitekeeper.database.full_text import FullText, check_full_text
-from tests.backups.full_text import CONTENT, add_full_text, run_sql
 from tests.conftest import MakeDatabase
+from tests.full_text import CONTENT, add_full_text, run_sql
 
 
 def checked(path: Path) -> FullText:

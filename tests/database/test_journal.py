@@ -9,12 +9,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.database import convert, snapshot, vacuum
 from sqlitekeeper.database.connection import open_database
-from sqlitekeeper.database.create import init_database
-from sqlitekeeper.database.exclusive import refuse_if_open
+from sqlitekeeper.database.maintain import convert, vacuum
+from sqlitekeeper.database.maintain.create import init_database
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.database.settling import settle
+from sqlitekeeper.database.replace.exclusive import refuse_if_open
+from sqlitekeeper.database.replace.recover import settle
+from sqlitekeeper.database.snapshot import snapshot
 from sqlitekeeper.errors import BusyError, ReadOnlyError
 from sqlitekeeper.events import Event, Tick
 from tests.conftest import (

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.database import placing, undoing
-from sqlitekeeper.database.create import create_database
+from sqlitekeeper.database.maintain.create import create_database
+from sqlitekeeper.database.replace import replace as placing
+from sqlitekeeper.database.replace import undo as undoing
 from sqlitekeeper.errors import KeeperError
 from tests.conftest import Keeper, MakeDatabase, count_rows
-from tests.database.test_placing import crash_with_wal
+from tests.database.replace.test_replace import crash_with_wal
 
 turso = pytest.importorskip("turso", reason="pyturso is not installed")
 

@@ -9,10 +9,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlitekeeper.backups.pipeline import Job
-from sqlitekeeper.backups.rclone import Rclone
-from sqlitekeeper.backups.rclone_program import find_rclone
-from sqlitekeeper.backups.run import BackupOptions, back_up
+from sqlitekeeper.backup.pipeline import Job
+from sqlitekeeper.backup.run import BackupOptions, back_up
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.program import find_rclone
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from sqlitekeeper.backups.checking import sha256_of
-from sqlitekeeper.backups.manifest import encode
-from sqlitekeeper.backups.naming import manifest_object, parse_object, snapshot_object
-from tests.backups.shelves import newest
+from sqlitekeeper.destination.layout import manifest_object, parse_object, snapshot_object
+from sqlitekeeper.destination.manifest import encode
+from sqlitekeeper.filesystem.checksum import sha256_of
 from tests.conftest import Keeper, pragma
 from tests.faults.ledger import commit, entries, make_slack, problems_of
+from tests.shelves import newest
 
 
 def litter(folder: Path) -> set[str]:

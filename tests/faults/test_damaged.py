@@ -10,11 +10,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.backups.checking import check_snapshot
+from sqlitekeeper.database.check import check_integrity, check_snapshot, integrity_problems
 from sqlitekeeper.database.connection import open_database
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.database.proof import check_integrity, integrity_problems
-from sqlitekeeper.database.snapshot import take_snapshot
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.errors import BusyError, KeeperError
 from tests.conftest import (
     REPOSITORY,
@@ -444,9 +443,9 @@ def test_symlink_that_changes_gives_one_database_or_the_other(
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from sqlitekeeper.backups.checking import check_snapshot, sha256_of
+from sqlitekeeper.database.check import check_snapshot, sha256_of
 from sqlitekeeper.database.snapshot import take_snapshot
-from sqlitekeeper.database.tables import table_spaces
+from sqlitekeeper.report.tables import table_spaces
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 path, target = Path(sys.argv[2]), Path(sys.argv[3])

@@ -9,10 +9,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.backups.rclone import Rclone, RcloneError
-from sqlitekeeper.backups.rclone_program import find_rclone
+from sqlitekeeper.database.check import integrity_problems
 from sqlitekeeper.database.files import sidecar, size_of
-from sqlitekeeper.database.proof import integrity_problems
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.program import find_rclone
 from tests.conftest import (
     BackupConfig,
     Beside,

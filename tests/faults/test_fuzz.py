@@ -19,16 +19,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sqlitekeeper.backups.checking import check_snapshot, sha256_of
-from sqlitekeeper.backups.proving import prove
-from sqlitekeeper.backups.untrusted import Manifest, parse_manifest
-from sqlitekeeper.database.diagnosis import diagnose_database
+from sqlitekeeper.database.check import check_snapshot
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.database.snapshot import take_snapshot
-from sqlitekeeper.database.tables import table_spaces
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
+from sqlitekeeper.destination.manifest import Manifest, parse_manifest
+from sqlitekeeper.doctor.database import diagnose_database
 from sqlitekeeper.errors import KeeperError
-from tests.backups.test_untrusted import GOOD
+from sqlitekeeper.filesystem.checksum import sha256_of
+from sqlitekeeper.report.tables import table_spaces
+from sqlitekeeper.restore.verify import prove
 from tests.conftest import BackupConfig, Keeper, contents
+from tests.destination.test_untrusted import GOOD
 from tests.faults.command_line import command_line
 
 EXAMPLES = int(os.environ.get("KEEPER_TEST_FUZZ", "60"))

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.rclone import Rclone, RcloneError
-from sqlitekeeper.backups.rclone_log import Log
-from sqlitekeeper.backups.rclone_program import environment, find_rclone
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.log import Log
+from sqlitekeeper.rclone.program import environment, find_rclone
 from sqlitekeeper.redaction import without_secrets
 from tests.conftest import (
     S3,
@@ -368,7 +369,7 @@ def test_rclone_that_hangs_is_ended(
     tmp_path: Path, wrap_rclone: WrapRclone, body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever it hears or says: with nothing done, it is ended, and what it started."""
-    monkeypatch.setattr("sqlitekeeper.backups.rclone_process.STOP_SECONDS", 0.5)
+    monkeypatch.setattr("sqlitekeeper.rclone.process.STOP_SECONDS", 0.5)
     pid_file = tmp_path / "pid"
     wrap_rclone(copy=f'echo $$ > "{pid_file}"; {body}')
     (tmp_path / "x").touch()
@@ -439,7 +440,7 @@ def test_answer_without_end_is_ended(
     tmp_path: Path, wrap_rclone: WrapRclone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not fill the disk."""
-    monkeypatch.setattr("sqlitekeeper.backups.rclone_process.LONGEST_OUTPUT", 10**6)
+    monkeypatch.setattr("sqlitekeeper.rclone.process.LONGEST_OUTPUT", 10**6)
     wrap_rclone(lsjson="exec cat /dev/zero")
 
     with pytest.raises(RcloneError, match="longer than"):
@@ -509,8 +510,8 @@ def test_rclone_has_no_terminal(tmp_path: Path, wrap_rclone: WrapRclone) -> None
     )
     program = (
         "import pty, sys\n"
-        "from sqlitekeeper.backups.rclone import Rclone\n"
-        "from sqlitekeeper.backups.rclone_program import find_rclone\n"
+        "from sqlitekeeper.rclone.client import Rclone\n"
+        "from sqlitekeeper.rclone.program import find_rclone\n"
         f"print(Rclone(find_rclone(None)).list_objects({str(tmp_path)!r}))\n"
     )
     script = tmp_path / "on_terminal.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.backups.checking import sha256_of
+from sqlitekeeper.filesystem.checksum import sha256_of
 from tests.conftest import REPOSITORY, S3, MakeDatabase
 from tests.faults.surroundings import manifests_that_lie
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import apsw
 
-from sqlitekeeper.backups.checking import sha256_of
+from sqlitekeeper.filesystem.checksum import sha256_of
 from tests.conftest import REPOSITORY, BackupConfig, Keeper
 from tests.faults.conftest import StartWriter
 from tests.faults.ledger import make_ledger, problems_of

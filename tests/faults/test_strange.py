@@ -7,19 +7,19 @@ from typing import Any
 import apsw
 import pytest
 
-from sqlitekeeper.backups.checking import check_snapshot, sha256_of
-from sqlitekeeper.backups.proving import prove
-from sqlitekeeper.backups.untrusted import parse_manifest
+from sqlitekeeper.database.check import check_integrity, check_snapshot, row_counts
 from sqlitekeeper.database.connection import open_database
-from sqlitekeeper.database.convert import convert, plan_conversion
+from sqlitekeeper.database.maintain.convert import convert, plan_conversion
+from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.database.measure import AutoVacuum
-from sqlitekeeper.database.proof import check_integrity, row_counts
-from sqlitekeeper.database.snapshot import take_snapshot
-from sqlitekeeper.database.tables import table_spaces
-from sqlitekeeper.database.vacuum import VacuumOptions, vacuum
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
+from sqlitekeeper.destination.manifest import parse_manifest
 from sqlitekeeper.errors import KeeperError
-from tests.backups.test_untrusted import GOOD
+from sqlitekeeper.filesystem.checksum import sha256_of
+from sqlitekeeper.report.tables import table_spaces
+from sqlitekeeper.restore.verify import prove
 from tests.conftest import BackupConfig, Keeper, contents
+from tests.destination.test_untrusted import GOOD
 from tests.faults.strange import SOUND, ChecksumVFS, make_strange
 
 COPIED_BY_PAGES = {

@@ -9,20 +9,20 @@ from zoneinfo import ZoneInfo
 import apsw
 import pytest
 
-from sqlitekeeper.backups.catalog import DatabaseShelf, read_shelves
-from sqlitekeeper.backups.choice import choose
-from sqlitekeeper.backups.destination import look
-from sqlitekeeper.backups.drill import Subject
-from sqlitekeeper.backups.naming import parse_object
-from sqlitekeeper.backups.pipeline import Job
-from sqlitekeeper.backups.prune import kept_by, plan_prune
-from sqlitekeeper.backups.rclone import Rclone, RemoteObject
-from sqlitekeeper.backups.rclone_program import find_rclone
-from sqlitekeeper.backups.results import BackupResult, BackupRun
-from sqlitekeeper.backups.retention import Policy
-from sqlitekeeper.backups.run import BackupOptions, back_up
-from sqlitekeeper.backups.status import Limits, StatusEntry, database_status
+from sqlitekeeper.backup.pipeline import Job
+from sqlitekeeper.backup.result import BackupResult, BackupRun
+from sqlitekeeper.backup.run import BackupOptions, back_up
+from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
+from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.layout import parse_object
+from sqlitekeeper.destination.prune import kept_by, plan_prune
+from sqlitekeeper.destination.retention import Policy
+from sqlitekeeper.destination.status import Limits, StatusEntry, database_status
 from sqlitekeeper.events import Event, Note
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.restore.choose import choose
 from tests.conftest import BackupConfig, Keeper, MakeDatabase, count_rows
 from tests.faults.surroundings import manifests_that_lie, snapshots_of
 

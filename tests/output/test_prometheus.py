@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sqlitekeeper.backups.results import BackupResult, Seconds, Shipped
-from sqlitekeeper.database.vacuum import VacuumResult
+from sqlitekeeper.backup.result import BackupResult, Seconds, Shipped
+from sqlitekeeper.database.maintain.vacuum import VacuumResult
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.filesystem.atomic import FOR_EVERYONE, PRIVATE, write_whole
 from sqlitekeeper.output.prometheus import backup_metrics, report_metrics, vacuum_metrics
-from sqlitekeeper.output.whole_file import FOR_EVERYONE, PRIVATE, write_whole
-from sqlitekeeper.state.report import ReportEntry
+from sqlitekeeper.report.report import ReportEntry
 
 AT = datetime(2026, 11, 23, 3, 0, 0, 250_000, UTC)
 

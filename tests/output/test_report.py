@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.output.plain import shortened
+from sqlitekeeper.output.printable import shortened
 from sqlitekeeper.output.report import per_day, show_report, sparkline, to_do
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.state.history_point import HistoryPoint
-from sqlitekeeper.state.report import ReportEntry, TableSpace
+from sqlitekeeper.report.report import ReportEntry
+from sqlitekeeper.report.tables import TableSpace
+from sqlitekeeper.state.history import HistoryPoint
 
 MEBIBYTE = 2**20
 ENTRY = ReportEntry(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.events import Level, Note, Tick
-from sqlitekeeper.output.plain import printable
+from sqlitekeeper.output.printable import printable
 from sqlitekeeper.output.terminal import Console, error_line
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"

@@ -10,9 +10,8 @@ import pytest
 
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.errors import KeeperError
-from sqlitekeeper.state.history import History, Shipment
+from sqlitekeeper.state.history import History, HistoryPoint, Shipment
 from sqlitekeeper.state.history_file import FORMAT, SetAsideError
-from sqlitekeeper.state.history_point import HistoryPoint
 from sqlitekeeper.state.thinning import HOUR_MS, thin
 from tests.conftest import contents
 

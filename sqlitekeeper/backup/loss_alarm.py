@@ -1,0 +1,93 @@
+"""Semantic loss: a sound snapshot of a database that has lost what it is for.
+
+Row counts are compared with those of the snapshot before. After an alarm the
+database is on hold: the snapshots from before the loss stay, until a person
+says that all is well. The hold is written into the manifests, so that it
+outlives this host.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlitekeeper.destination.hold import Falls, Hold, hold_of, with_hold
+
+# Smaller tables come and go.
+LEAST_ROWS = 100
+
+
+def falls(
+    before: Mapping[str, int],
+    after: Mapping[str, int],
+    share: float,
+    ignored: Collection[str] = (),
+) -> dict[str, tuple[int, int]]:
+    """The tables that lost too much, with their rows before and after.
+
+    Too much is all of a table that had rows and is gone, or more than `share`
+    of its rows and at least LEAST_ROWS. A share of 0 finds nothing.
+    """
+    if not share:
+        return {}
+    found = {}
+    for table, rows in before.items():
+        lost = rows - after.get(table, 0)
+        gone = table not in after and rows > 0
+        if table not in ignored and (gone or (lost >= LEAST_ROWS and lost > share * rows)):
+            found[table] = (rows, rows - lost)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class LossWatch:
+    """Compares new snapshots with what each destination had of a database before.
+
+    `before` holds manifests by destination and database; the losses of the
+    `accepted` databases are no loss, and their holds are over.
+    """
+
+    share: float = 0.5
+    accepted: frozenset[str] = frozenset()
+    before: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+
+    def hold(self, to: str, database: str) -> Hold | None:
+        """The hold that a database was under before, unless it is accepted now."""
+        if database in self.accepted:
+            return None
+        return hold_of(self.before.get((to, database), {}))
+
+    def carried(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest of what has not changed, on hold if it was before."""
+        return with_hold(manifest, self.hold(to, manifest["database"]))
+
+    def judge(self, to: str, manifest: Mapping[str, Any]) -> "Judged":
+        """The manifest of a new snapshot, on hold as before or for what was lost now."""
+        database = manifest["database"]
+        hold, before = self.hold(to, database), self.before.get((to, database))
+        if before is None or database in self.accepted:
+            return Judged(dict(manifest))
+        shadows = _shadow_tables(before) | _shadow_tables(manifest)
+        lost = falls(before["tables"], manifest["tables"], self.share, shadows)
+        if lost:
+            known = dict(hold.tables) if hold else {}
+            now = {table: (known.get(table, rows)[0], rows[1]) for table, rows in lost.items()}
+            hold = Hold(hold.since if hold else str(manifest["taken_at"]), known | now)
+        return Judged(with_hold(manifest, hold), lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A manifest to write at a destination, and what was lost since the one before."""
+
+    manifest: dict[str, Any]
+    lost: Falls = field(default_factory=dict)
+
+
+def _shadow_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
+    """The tables whose rows are no one's data: an FTS index shrinks when it is optimised."""
+    names = manifest.get("shadow_tables")
+    if not isinstance(names, list):
+        return frozenset()
+    return frozenset(
+        name for name in names if isinstance(name, str) and not name.endswith("_content")
+    )

@@ -1,0 +1,61 @@
+"""What a backup run did, as values."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Outcome = Literal["uploaded", "unchanged", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """One destination's copy of a snapshot; `object` is its path below `to`."""
+
+    to: str
+    object: str | None
+    outcome: Outcome
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """Where the time went."""
+
+    snapshot: float = 0.0
+    check: float = 0.0
+    ship: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupResult:
+    """One database's backup. `bytes` and `sha256` are the snapshot's."""
+
+    name: str
+    path: Path
+    outcome: Literal["shipped", "unchanged", "skipped", "failed"]
+    reason: str | None = None
+    bytes: int = 0
+    sha256: str | None = None
+    check: Literal["ok", "failed", "none"] | None = None
+    foreign_key_violations: int | None = None
+    tables: dict[str, int] = field(default_factory=dict)
+    shipped: tuple[Shipped, ...] = ()
+    seconds: Seconds = field(default_factory=Seconds)
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRun:
+    """All databases of a run, in the order they were given.
+
+    `pruned` holds the objects that were deleted, below their destinations,
+    `api_calls` what the run asked of providers, by kind: what they bill. Those of
+    `uncounted_uploads`, which were large, are not among them.
+    """
+
+    databases: tuple[BackupResult, ...]
+    uploaded_bytes: int
+    seconds: float
+    pruned: tuple[str, ...] = ()
+    api_calls: dict[str, int] = field(default_factory=dict)
+    uncounted_uploads: int = 0

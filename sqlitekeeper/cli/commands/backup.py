@@ -1,0 +1,264 @@
+"""`keeper backup`: the daily work."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sqlitekeeper import __version__
+from sqlitekeeper.backup.pipeline import Job
+from sqlitekeeper.backup.result import BackupResult, BackupRun
+from sqlitekeeper.backup.run import BackupOptions, back_up
+from sqlitekeeper.cli.completion import complete_folders, complete_names
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
+from sqlitekeeper.cli.extra_files import finish_and_write, metrics_file, refuse_rehearsal
+from sqlitekeeper.cli.history import measured, remember
+from sqlitekeeper.cli.options import (
+    common_options,
+    database_arguments,
+    jobs_option,
+    prometheus_option,
+)
+from sqlitekeeper.cli.session import Session, each
+from sqlitekeeper.config import (
+    Config,
+    Database,
+    refuse_claimed_names,
+    refuse_place_of_files,
+    select_databases,
+)
+from sqlitekeeper.config.names import this_host
+from sqlitekeeper.database.measure import measure
+from sqlitekeeper.errors import ConfigError, KeeperError
+from sqlitekeeper.filesystem.atomic import write_whole
+from sqlitekeeper.output.backup import show_backup, show_backup_total
+from sqlitekeeper.output.prometheus import backup_metrics
+from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.wording import size
+from sqlitekeeper.workers import crew
+
+HELP = """Take snapshots, prove them, and ship them with rclone.
+
+Each database is copied with VACUUM INTO while the application goes on, checked
+(integrity, foreign keys, row counts, sha256) and uploaded; it counts as shipped
+when the destination itself says so. What has not changed is not uploaded again.
+Then those snapshots go that no retention rule keeps.
+
+A table that is gone, or has lost more than half of its rows, is an alarm (exit
+status 12), and nothing of that database is pruned until --accept-loss.
+
+\b
+  keeper backup storage/production.sqlite3 --to b2:my-bucket/web1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What the command line asks for; `whole` is whether it is all that is configured."""
+
+    databases: Sequence[Database]
+    destinations: tuple[str, ...]
+    whole: bool
+    force: bool
+    accept_loss: frozenset[str]
+    lock_wait_seconds: float
+    jobs: int
+
+
+def run(session: Session, config: Config, request: BackupRequest, rclone: Rclone) -> BackupRun:
+    """Back up what was asked for.
+
+    Raises:
+        KeeperError: see `back_up`.
+    """
+    options = BackupOptions(
+        to=request.destinations,
+        rclone=rclone,
+        state=config.state,
+        host=this_host(),
+        keeper_version=__version__,
+        clock=partial(datetime.now, UTC),
+        staging=config.backup.staging,
+        check=config.backup.check,
+        force=request.force,
+        lock_wait_seconds=request.lock_wait_seconds,
+        policy=retention_policy(config) if config.backup.prune else None,
+        loss_alarm=config.backup.loss_alarm,
+        accept_loss=request.accept_loss,
+        jobs=request.jobs,
+        configured=frozenset(one.name for one in config.databases) if request.whole else None,
+    )
+    jobs = [Job(one.name, one.path, one.optional) for one in request.databases]
+    return back_up(jobs, options, session.listen)
+
+
+def tell(session: Session, config: Config, done: BackupRun, prometheus: Path | None) -> int:
+    """Remember and show what came of it; the exit status."""
+    paths = (one.path for one in done.databases if one.outcome in ("shipped", "unchanged"))
+    remember(session, config.state, measured(paths))
+    return finish_and_write(
+        session,
+        done.databases,
+        partial(_show, done),
+        metrics_file(prometheus, backup_metrics, done.databases),
+        uploaded_bytes=done.uploaded_bytes,
+        pruned=list(done.pruned),
+        api_calls=done.api_calls,
+        uncounted_uploads=done.uncounted_uploads,
+        seconds=done.seconds,
+    )
+
+
+def _show(done: BackupRun, console: Console, results: Sequence[BackupResult]) -> None:
+    show_backup(console, results)
+    show_backup_total(console, results, done)
+
+
+def rehearse(session: Session, databases: Sequence[Database], destinations: Sequence[str]) -> int:
+    """What a run would do, as far as that can be said without doing it; the exit status."""
+
+    def work(database: Database) -> BackupResult:
+        found = measure(database.path)
+        where = ", ".join(destinations)
+        text = f"dry run: would ship about {size(found.live_bytes)} to {where}, if it has changed"
+        return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
+
+    def otherwise(database: Database, outcome: str, reason: str, code: int) -> BackupResult:
+        skipped = outcome == "skipped"
+        return BackupResult(
+            database.name,
+            database.path,
+            "skipped" if skipped else "failed",
+            reason,
+            exit_code=code,
+        )
+
+    return session.finish(
+        each(databases, work, otherwise),
+        show_backup,
+        dry_run=True,
+        uploaded_bytes=0,
+        pruned=[],
+        api_calls={},
+        uncounted_uploads=0,
+    )
+
+
+@click.command("backup", help=HELP)
+@database_arguments
+@click.option(
+    "--to",
+    "to",
+    multiple=True,
+    metavar="REMOTE",
+    shell_complete=complete_folders,
+    help="An rclone path or a local folder; repeat it for several.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
+@click.option("--force", is_flag=True, help="Also ship what has not changed.")
+@click.option(
+    "--accept-loss",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_names,
+    help="What this database has lost is well: no alarm, and prune it again.",
+)
+@click.option(
+    "--lock-wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait this long for other keeper runs, in all.",
+)
+@jobs_option
+@prometheus_option
+@common_options
+def command(
+    session: Session,
+    names: tuple[str, ...],
+    to: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    accept_loss: tuple[str, ...],
+    lock_wait: float,
+    jobs: int,
+    prometheus: Path | None,
+) -> int:
+    """Back up each database, and say where it is now."""
+    config = session.config()
+    refuse_rehearsal(prometheus, dry_run)
+    databases = _wanted(config, names)
+    _refuse_unknown(accept_loss, databases)
+    destinations = chosen(config, to, "--to")
+    refuse_place_of_files(config.files, destinations, "--to")
+    if dry_run:
+        from sqlitekeeper.cli.commands.backup import rehearse
+
+        return rehearse(session, databases, destinations)
+
+    try:
+        rclone = make_rclone(session, config)
+        with crew(len(destinations)) as listers:
+            for one in destinations:
+                rclone.list_ahead(listers, one)
+            # It takes about as long to load the rest of keeper as to list a destination.
+            from sqlitekeeper.cli.commands.backup import BackupRequest, run, tell
+
+            request = BackupRequest(
+                databases,
+                destinations,
+                whole=not names,
+                force=force,
+                accept_loss=frozenset(accept_loss),
+                lock_wait_seconds=lock_wait,
+                jobs=jobs,
+            )
+            done = run(session, config, request, rclone)
+    except KeeperError as error:
+        if prometheus:
+            _write_failure(prometheus, databases, error)
+        raise
+    return tell(session, config, done, prometheus)
+
+
+def _write_failure(prometheus: Path, databases: list[Database], error: KeeperError) -> None:
+    """When no database could be worked on, say so in the file of the metrics too."""
+    # Late, since it is loaded for nothing as a rule.
+    from sqlitekeeper.backup.result import BackupResult
+    from sqlitekeeper.output.prometheus import backup_metrics
+
+    code = error.exit_code
+    failed = [BackupResult(one.name, one.path, "failed", exit_code=code) for one in databases]
+    with suppress(KeeperError):
+        for extra in metrics_file(prometheus, backup_metrics, failed):
+            write_whole(extra.file, extra.text, extra.mode)
+
+
+def _wanted(config: Config, names: tuple[str, ...]) -> list[Database]:
+    """Those that were named, or all that are configured to be backed up."""
+    databases = select_databases(config, names)
+    if not names:
+        databases = tuple(database for database in databases if database.backup)
+        if not databases:
+            raise ConfigError(
+                f"{config.file}: every database has backup = false",
+                hint="name one to back it up all the same",
+            )
+    refuse_claimed_names(config, databases)
+    return list(databases)
+
+
+def _refuse_unknown(accepted: tuple[str, ...], databases: Sequence[Database]) -> None:
+    names = [database.name for database in databases]
+    for name in accepted:
+        if name not in names:
+            raise ConfigError(
+                f"--accept-loss {name}: no database of this run has this name",
+                hint=f"there are: {', '.join(names[:20])}",
+            )

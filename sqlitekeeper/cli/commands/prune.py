@@ -1,0 +1,105 @@
+"""`keeper prune`: the retention rules, applied now."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
+from sqlitekeeper.cli.options import common_options, database_arguments, from_option
+from sqlitekeeper.cli.selection import Wanted, missing, take_stock, unanswered, wanted_databases
+from sqlitekeeper.cli.session import Session
+from sqlitekeeper.destination.destination import look_at
+from sqlitekeeper.destination.prune import (
+    DatabasePruned,
+    KeptSnapshot,
+    PruneResult,
+    prune_destination,
+    with_drills,
+)
+from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.output.snapshots import show_prune
+from sqlitekeeper.state.history import remembered_drills
+
+HELP = """Delete the snapshots that no retention rule keeps.
+
+A backup does it by itself, unless prune = false. The newest snapshot always
+stays, and so does the last one that a drill has proven. Databases on hold
+after a loss of rows are left alone.
+
+\b
+  keeper prune --dry-run
+"""
+
+
+@click.command("prune", help=HELP)
+@database_arguments
+@click.option("--dry-run", is_flag=True, help="Say what would go and why the rest stays.")
+@from_option
+@common_options
+def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tuple[str, ...]) -> int:
+    """Plan from one listing of each destination, and carry it out."""
+    config = session.config()
+    policy, now = retention_policy(config), datetime.now(UTC)
+    if policy.keeps_nothing:
+        raise ConfigError(
+            "every keep_* is 0, so that only the newest snapshot would stay",
+            hint="set keep_daily or another rule in [backup] of keeper.toml",
+        )
+    destinations = chosen(config, froms)
+    rclone = make_rclone(session, config)
+    stocks = take_stock(look_at(rclone, destinations))
+    wanted = wanted_databases(config, names, froms, stocks)
+    pruned: list[DatabasePruned] = []
+    for stock in stocks:
+        remembered = remembered_drills(config.state, stock.to, session.listen)
+        shelves = [with_drills(shelf, remembered) for shelf in stock.of(wanted)]
+        pruned += prune_destination(
+            rclone, stock.to, shelves, policy, now, dry_run=dry_run, listen=session.listen
+        )
+    results = []
+    for one in wanted:
+        parts = [part for part in pruned if part.plan.database == one.name]
+        if parts:
+            results.append(_result(one, parts, dry_run=dry_run))
+        else:
+            absent = missing(one, stocks)
+            results.append(_failed(absent.name, absent.reason, absent.exit_code))
+    results += [_failed(lost.name, lost.reason, lost.exit_code) for lost in unanswered(stocks)]
+    return session.finish(
+        results,
+        show_prune,
+        pruned=[path for one in pruned for path in one.deleted],
+        dry_run=dry_run,
+    )
+
+
+def _failed(name: str, reason: str | None, exit_code: int) -> PruneResult:
+    return PruneResult(name, None, "failed", reason, exit_code=exit_code)
+
+
+def _result(wanted: Wanted, parts: Sequence[DatabasePruned], *, dry_run: bool) -> PruneResult:
+    """One database's result out of those of its destinations."""
+    obstacles = [part.obstacle for part in parts if part.obstacle]
+    errors = [obstacle.error for obstacle in obstacles if obstacle.error]
+    would = [path for part in parts if not part.obstacle for path in part.plan.objects]
+    return PruneResult(
+        wanted.name,
+        wanted.path,
+        "failed" if errors else "skipped" if obstacles or dry_run else "done",
+        "; ".join(dict.fromkeys(obstacle.reason for obstacle in obstacles)) or None,
+        deleted=tuple(path for part in parts for path in part.deleted),
+        would_delete=tuple(would) if dry_run else (),
+        kept=tuple(kept for part in parts for kept in _kept(part)),
+        dry_run=dry_run,
+        exit_code=max((error.exit_code for error in errors), default=0),
+    )
+
+
+def _kept(part: DatabasePruned) -> list[KeptSnapshot]:
+    plan = part.plan
+    kept = [KeptSnapshot(plan.to, snapshot.object, why) for snapshot, why in plan.kept]
+    if part.obstacle:
+        rest = (s.object for s in plan.gone if s.object not in part.deleted)
+        kept += [KeptSnapshot(plan.to, path, (part.obstacle.keeps,)) for path in rest]
+    return kept

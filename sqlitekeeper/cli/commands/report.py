@@ -1,0 +1,224 @@
+"""`keeper report`: how large everything is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from sqlitekeeper.cli.extra_files import Extra, finish_and_write, metrics_file
+from sqlitekeeper.cli.history import recalled, remember
+from sqlitekeeper.cli.options import (
+    common_options,
+    database_arguments,
+    jobs_option,
+    prometheus_option,
+)
+from sqlitekeeper.cli.session import Session, each_at_once
+from sqlitekeeper.config import Config, Database, parse_duration, select_databases
+from sqlitekeeper.config.names import this_host
+from sqlitekeeper.config.settings import COMMAND_LINE
+from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.measure import measure
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.events import Listener, Note
+from sqlitekeeper.filesystem.disks import free_bytes
+from sqlitekeeper.output.html.page import report_page
+from sqlitekeeper.output.prometheus import report_metrics
+from sqlitekeeper.output.report import show_report
+from sqlitekeeper.report.page_map import PageMap, page_map
+from sqlitekeeper.report.report import (
+    Neighbour,
+    ReportEntry,
+    Sort,
+    Subject,
+    in_order,
+    report_entries,
+)
+from sqlitekeeper.state.history import HistoryPoint
+
+HELP = """Show sizes, free pages, the WAL and the growth of each database, and what to do.
+
+Reads counters only, so it takes a moment whatever the size, and changes
+nothing. With --tables it reads every page of each file.
+
+\b
+  keeper report storage/production.sqlite3
+"""
+
+
+def page_of(results: Sequence[ReportEntry]) -> str:
+    """The page, with page maps where the tables were asked for."""
+    maps = {r.path: _map(r.path) for r in results if r.tables is not None}
+    return report_page(results, maps, datetime.now(UTC), this_host())
+
+
+def _map(path: Path) -> PageMap | str:
+    try:
+        return page_map(path)
+    except (KeeperError, OSError) as error:
+        return as_keeper_error(error).message
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A length of time such as 7d or 36h, in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it as keeper.toml does."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("report", help=HELP)
+@database_arguments
+@click.option(
+    "--tables",
+    is_flag=True,
+    help="Also the space of each table and index: reads the whole file.",
+)
+@click.option(
+    "--since",
+    type=Duration(),
+    default="30d",
+    show_default=True,
+    metavar="7d",
+    help="How much of the history growth is learnt from.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(get_args(Sort)),
+    default="attention",
+    show_default=True,
+    help="What stands first.",
+)
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a page with charts: one file that needs no network. Private (0600).",
+)
+@jobs_option
+@prometheus_option
+@common_options
+def command(
+    session: Session,
+    names: tuple[str, ...],
+    tables: bool,
+    since: float,
+    sort: Sort,
+    html: Path | None,
+    jobs: int,
+    prometheus: Path | None,
+) -> int:
+    """Measure each database, and show it with what is remembered."""
+    config = session.config()
+    databases = select_databases(config, names)
+    began = datetime.now(UTC)
+    earlier = recalled(
+        session,
+        config.state,
+        [database.path for database in {*databases, *config.databases}],
+        began - timedelta(seconds=since),
+    )
+    subjects: dict[Path, Subject] = {}
+
+    def work(database: Database, listen: Listener) -> ReportEntry:
+        subject = _subject(listen, database, earlier or {}, tables)
+        subjects[database.path] = subject
+        return ReportEntry(database.name, database.path, "done")
+
+    def otherwise(database: Database, outcome: str, reason: str, code: int) -> ReportEntry:
+        skipped = outcome == "skipped"
+        return ReportEntry(
+            database.name,
+            database.path,
+            "skipped" if skipped else "failed",
+            reason,
+            exit_code=code,
+        )
+
+    found = each_at_once(databases, work, otherwise, session, jobs)
+    now = datetime.now(UTC)
+    if earlier is not None:
+        measured = [(path, subject.found) for path, subject in subjects.items()]
+        remember(session, config.state, measured, now)
+    results = in_order(_assessed(config, found, subjects, earlier or {}, now), sort)
+    extras = metrics_file(prometheus, report_metrics, results)
+    if html:
+        from sqlitekeeper.cli.commands.report import page_of
+
+        extras.append(Extra(html, page_of(results)))
+    return finish_and_write(session, results, show_report, extras)
+
+
+def _subject(
+    listen: Listener,
+    database: Database,
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+    tables: bool,
+) -> Subject:
+    found = measure(database.path)
+    facts = database.path.stat()
+    times = [facts.st_mtime]
+    # The application may close the database, and remove its WAL, at any time.
+    with suppress(FileNotFoundError):
+        times.append(sidecar(database.path, "-wal").stat().st_mtime)
+    spaces = None
+    if tables:
+        from sqlitekeeper.report.tables import table_spaces
+
+        listen(Note(database.name, "reading the whole file for --tables"))
+        spaces = table_spaces(database.path, name=database.name, listen=listen)
+    return Subject(
+        name=database.name,
+        path=database.path,
+        found=found,
+        device=facts.st_dev,
+        disk_free_bytes=free_bytes(database.path),
+        modified_at=max(times),
+        history=earlier.get(database.path, ()),
+        configured_backup=database.backup and database.origin != COMMAND_LINE,
+        tables=spaces,
+    )
+
+
+def _assessed(
+    config: Config,
+    found: Sequence[ReportEntry],
+    subjects: dict[Path, Subject],
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+    now: datetime,
+) -> list[ReportEntry]:
+    """The entries, with what the measurements of all of them mean together."""
+    done = report_entries(
+        list(subjects.values()),
+        now.timestamp(),
+        config.vacuum.pages,
+        config.vacuum.keep_free_pages,
+        list(_neighbours(config, subjects, earlier)),
+    )
+    by_path = {entry.path: entry for entry in done}
+    return [by_path.get(entry.path, entry) for entry in found]
+
+
+def _neighbours(
+    config: Config,
+    subjects: dict[Path, Subject],
+    earlier: dict[Path, tuple[HistoryPoint, ...]],
+) -> Iterator[Neighbour]:
+    """The configured databases that are not reported now, as far as they are remembered."""
+    for database in config.databases:
+        history = earlier.get(database.path)
+        if history and database.path not in subjects:
+            with suppress(OSError):
+                yield Neighbour(database.path.stat().st_dev, history)

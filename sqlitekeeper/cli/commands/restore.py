@@ -1,0 +1,228 @@
+"""`keeper restore`: bring a snapshot back."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import click
+
+from sqlitekeeper.cli.completion import complete_databases, complete_folders, complete_paths
+from sqlitekeeper.cli.destinations import chosen, make_rclone
+from sqlitekeeper.cli.options import common_options
+from sqlitekeeper.cli.session import Session
+from sqlitekeeper.config import Config, select_databases
+from sqlitekeeper.database.files import OF_SQLITE
+from sqlitekeeper.destination.catalog import Snapshot, read_shelves
+from sqlitekeeper.destination.destination import Destination, look, together
+from sqlitekeeper.destination.layout import parse_object
+from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Note
+from sqlitekeeper.output.restore import show_restore
+from sqlitekeeper.restore.choose import choose, instead_of
+from sqlitekeeper.restore.restore import RestoreResult, refuse_target, restore, undo_restore
+from sqlitekeeper.state.locks import database_lock
+
+HELP = """Bring a snapshot back, proven before it is put in place.
+
+DATABASE is a configured name, a path, or any name found at the destination.
+The snapshot is downloaded beside the target, compared with its manifest
+(sha256, integrity, row counts), given WAL mode, owner, mode and ACL, and then
+put in place in one step. An existing database needs --replace and must not be
+open; it is set aside with all its transactions, and --undo brings it back.
+
+\b
+  keeper restore production --at 2026-11-23 --to look.sqlite3
+"""
+
+
+@click.command("restore", help=HELP)
+@click.argument("name", metavar="DATABASE", shell_complete=complete_databases)
+@click.option(
+    "--at",
+    default="latest",
+    show_default=True,
+    metavar="latest|TIME|OBJECT",
+    help="The newest, the newest not after a time (UTC unless it says otherwise),"
+    " or an object's name.",
+)
+@click.option(
+    "--to",
+    "to",
+    metavar="PATH",
+    shell_complete=complete_paths,
+    help="Restore to this file, or into this folder.",
+)
+@click.option("--replace", is_flag=True, help="Set an existing database aside first.")
+@click.option("--undo", is_flag=True, help="Bring back what the last restore set aside.")
+@click.option(
+    "--from",
+    "froms",
+    multiple=True,
+    metavar="REMOTE",
+    shell_complete=complete_folders,
+    help="Where the snapshots are; otherwise backup.to of the configuration.",
+)
+@click.option(
+    "--assume-stopped",
+    is_flag=True,
+    help="The application is stopped, where keeper cannot see that: in a container, a database"
+    " with a rollback journal.",
+)
+@click.option(
+    "--no-manifest",
+    is_flag=True,
+    help="Also take a snapshot without a usable manifest; only its integrity is checked.",
+)
+@common_options
+def command(
+    session: Session,
+    name: str,
+    at: str,
+    to: str | None,
+    replace: bool,
+    undo: bool,
+    froms: tuple[str, ...],
+    no_manifest: bool,
+    assume_stopped: bool,
+) -> int:
+    """Find the target and the snapshot, and restore the one to the other."""
+    config = session.config()
+    database, target = _meant(config, name, to)
+    clock = partial(datetime.now, UTC)
+
+    def work() -> RestoreResult:
+        if undo:
+            with database_lock(config.state, target, wait_seconds=60):
+                return undo_restore(
+                    database, target, clock, session.listen, assume_stopped=assume_stopped
+                )
+        refuse_target(target, replace, assume_stopped)
+        rclone = make_rclone(session, config)
+        looked = [look(rclone, to) for to in chosen(config, froms)]
+        found = _found(looked, database, no_manifest)
+        silent = [(one.to, one.error) for one in looked if one.error]
+        for _, error in silent:
+            session.listen(Note(database, error.full_text, Level.WARNING))
+        wanted = choose([snapshot for _, snapshot in found], at, clock())
+        # Where a drill has found it damaged at one destination, the others come first.
+        candidates = sorted(
+            (pair for pair in found if pair[1].object == wanted.object),
+            key=lambda pair: pair[1].mark == "failed",
+        )
+        try:
+            with database_lock(config.state, target, wait_seconds=60):
+                return restore(
+                    candidates,
+                    target,
+                    rclone,
+                    clock,
+                    session.listen,
+                    replace=replace,
+                    no_manifest=no_manifest,
+                    assume_stopped=assume_stopped,
+                )
+        except CheckError as damage:
+            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
+            if silent:
+                hint = f"{silent[0][0]} did not answer, and may have a sound copy: try again"
+            raise CheckError(damage.message, hint=hint) from None
+
+    hint = None
+    try:
+        result = work()
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        hint = trouble.hint
+        result = RestoreResult(
+            database, target, "failed", reason=trouble.full_text, exit_code=trouble.exit_code
+        )
+    return session.finish(
+        [result],
+        show_restore,
+        hint,
+        database=result.name,
+        object=result.object,
+        path=str(result.path),
+        set_aside=[str(path) for path in result.set_aside],
+        sha256=result.sha256,
+        outcome=result.outcome,
+    )
+
+
+def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
+    """The name at the destination, and the file to restore to.
+
+    Raises:
+        ConfigError: nothing says where to restore to, or it is no place for a database.
+    """
+    known = next((d for d in config.databases if d.name == argument), None)
+    if known is None and ("/" in argument or Path(argument).is_file()):
+        (known,) = select_databases(config, [argument])
+    name = known.name if known else argument
+    if to is None:
+        if known is None or known.unmatched:
+            raise ConfigError(
+                f"{argument}: no configured database, so nothing says where to restore it to",
+                hint=f"add --to PATH; if it is a file's name, write ./{argument}",
+            )
+        return name, _real(known.path)
+    if not to:
+        raise ConfigError("--to is empty; it must be the path to restore to")
+    target = Path(to).expanduser()
+    if to.endswith("/") or target.is_dir():
+        target /= known.path.name if known else f"{argument}.sqlite3"
+    elif to.endswith(OF_SQLITE):
+        raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
+    return name, _real(target)
+
+
+def _real(path: Path) -> Path:
+    """Where SQLite would keep the file and its sidecars: links are followed."""
+    return path.resolve()
+
+
+def _found(
+    looked: Sequence[Destination], database: str, no_manifest: bool
+) -> list[tuple[Destination, Snapshot]]:
+    """All snapshots of a database, at each destination that has them.
+
+    Raises:
+        KeeperError: no destination answers, or none has any.
+    """
+    errors = [destination.error for destination in looked if destination.error]
+    found = [
+        (destination, snapshot)
+        for destination in looked
+        for snapshot in _snapshots(destination, database, no_manifest)
+    ]
+    if not found and errors:
+        raise together(errors)
+    if not found:
+        raise KeeperError(
+            f"{database}: no snapshot at {', '.join(one.to for one in looked)}",
+            hint="keeper snapshots --from REMOTE shows what is there",
+        )
+    return found
+
+
+def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
+    """A hint at what to try where the wanted one is damaged everywhere."""
+    other = instead_of(damaged, snapshots)
+    if other is None:
+        return None
+    which = "next older" if other.taken_at < damaged.taken_at else "next newer"
+    proof = ", whose last drill passed" if other.mark == "proven" else ""
+    return f"try --at {other.object.rpartition('/')[2]}, the {which} one{proof}"
+
+
+def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:
+    shelf = read_shelves(destination.to, (destination.listing or {}).values()).get(database)
+    if shelf is None:
+        return []
+    bare = []
+    for item in shelf.orphans if no_manifest else ():
+        name = parse_object(item.path)
+        if name and name.kind == "sqlite3":
+            bare.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
+    return [*shelf.snapshots, *bare]

@@ -1,0 +1,61 @@
+"""`keeper snapshots`: what can be restored."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+
+from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
+from sqlitekeeper.cli.options import common_options, database_arguments, from_option
+from sqlitekeeper.cli.selection import (
+    ShelfResult,
+    missing,
+    take_stock,
+    unanswered,
+    wanted_databases,
+)
+from sqlitekeeper.cli.session import Session
+from sqlitekeeper.destination.destination import look_at
+from sqlitekeeper.destination.snapshots import list_snapshots, newest_first
+from sqlitekeeper.output.snapshots import show_snapshots
+from sqlitekeeper.state.history import remembered_drills
+
+HELP = """List the snapshots at the destination, newest first, and what keeps each.
+
+Needs neither the database nor anything that this host remembers. DATABASE is a
+configured name, a path, or any name found at the destination.
+
+\b
+  keeper snapshots --from b2:my-bucket/web1
+"""
+
+
+@click.command("snapshots", help=HELP)
+@database_arguments
+@from_option
+@common_options
+def command(session: Session, names: tuple[str, ...], froms: tuple[str, ...]) -> int:
+    """List every destination once, and show what is there."""
+    config = session.config()
+    destinations = chosen(config, froms)
+    rclone = make_rclone(session, config)
+    stocks = take_stock(look_at(rclone, destinations))
+    wanted = wanted_databases(config, names, froms, stocks)
+    policy, now = retention_policy(config), datetime.now(UTC)
+    listed = []
+    for stock in stocks:
+        remembered = remembered_drills(config.state, stock.to, session.listen)
+        listed += list_snapshots(
+            rclone, stock.to, stock.of(wanted), policy, remembered, now, session.listen
+        )
+    listed = newest_first(listed)
+    found = {one.database for one in listed}
+    results = [
+        ShelfResult(one.name, one.path) if one.name in found else missing(one, stocks)
+        for one in wanted
+    ]
+    return session.finish(
+        [*results, *unanswered(stocks)],
+        lambda console, _: show_snapshots(console, listed, destinations, now),
+        snapshots=[asdict(one) for one in listed],
+    )

@@ -1,0 +1,133 @@
+"""`keeper vacuum`: the hourly work."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from sqlitekeeper.cli.extra_files import finish_and_write, metrics_file, refuse_rehearsal
+from sqlitekeeper.cli.history import measured, remember
+from sqlitekeeper.cli.options import (
+    common_options,
+    database_arguments,
+    jobs_option,
+    prometheus_option,
+)
+from sqlitekeeper.cli.session import Session, each_at_once
+from sqlitekeeper.config import Database, select_databases
+from sqlitekeeper.database.files import read_only_reason
+from sqlitekeeper.database.maintain.vacuum import VacuumOptions, VacuumResult, vacuum
+from sqlitekeeper.errors import BusyError, LockedError
+from sqlitekeeper.events import Listener
+from sqlitekeeper.output.maintenance import show_vacuum
+from sqlitekeeper.output.prometheus import vacuum_metrics
+from sqlitekeeper.state.locks import database_lock
+
+HELP = """Free some pages and truncate the WAL, without holding the application up.
+
+Frees at most 1,000 pages of each database in short transactions, then
+checkpoints. Databases that cannot be vacuumed (read-only, without auto-vacuum)
+are skipped with a word.
+
+\b
+  keeper vacuum storage/production.sqlite3
+"""
+
+
+@click.command("vacuum", help=HELP)
+@database_arguments
+@click.option("--pages", type=click.IntRange(min=0), help="Free at most this many; 0: all.")
+@click.option("--all", "everything", is_flag=True, help="Free all free pages, in small batches.")
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Start no further batch after this long, for each database.",
+)
+@click.option(
+    "--max-lock-ms",
+    type=click.IntRange(min=1),
+    help="The longest that one write transaction should last.",
+)
+@click.option(
+    "--keep-free-pages",
+    type=click.IntRange(min=0),
+    help="Leave this many free pages for the application to reuse.",
+)
+@click.option("--no-checkpoint", is_flag=True, help="Leave the WAL as it is.")
+@click.option("--optimize", is_flag=True, help="Also run PRAGMA optimize.")
+@click.option("--dry-run", is_flag=True, help="Say what would be freed, change nothing.")
+@jobs_option
+@prometheus_option
+@common_options
+def command(
+    session: Session,
+    names: tuple[str, ...],
+    pages: int | None,
+    everything: bool,
+    budget: float | None,
+    max_lock_ms: int | None,
+    keep_free_pages: int | None,
+    no_checkpoint: bool,
+    optimize: bool,
+    dry_run: bool,
+    jobs: int,
+    prometheus: Path | None,
+) -> int:
+    """Vacuum each database, and remember its size."""
+    config = session.config()
+    if everything and pages is not None:
+        raise click.UsageError("--all and --pages contradict each other")
+    refuse_rehearsal(prometheus, dry_run)
+    settings = config.vacuum
+    options = VacuumOptions(
+        pages=_first(0 if everything else pages, settings.pages),
+        max_lock_ms=_first(max_lock_ms, settings.max_lock_ms),
+        keep_free_pages=_first(keep_free_pages, settings.keep_free_pages),
+        optimize=optimize or settings.optimize,
+        budget_seconds=budget,
+        checkpoint=settings.checkpoint and not no_checkpoint,
+        dry_run=dry_run,
+    )
+
+    def work(database: Database, listen: Listener) -> VacuumResult:
+        try:
+            with database_lock(config.state, database.path):
+                return vacuum(database.path, options, name=database.name, listen=listen)
+        except LockedError as error:
+            return VacuumResult(database.name, database.path, "skipped", error.message)
+        except BusyError as error:
+            code = error.exit_code
+            return VacuumResult(
+                database.name, database.path, "busy", error.full_text, exit_code=code
+            )
+
+    def otherwise(database: Database, outcome: str, reason: str, code: int) -> VacuumResult:
+        skipped = outcome == "skipped"
+        return VacuumResult(
+            database.name,
+            database.path,
+            "skipped" if skipped else "failed",
+            reason,
+            exit_code=code,
+        )
+
+    results = each_at_once(select_databases(config, names), work, otherwise, session, jobs)
+    if not dry_run:
+        remember(session, config.state, measured(_measurable(results)))
+    extras = metrics_file(prometheus, vacuum_metrics, results)
+    return finish_and_write(session, results, show_vacuum, extras, dry_run=dry_run)
+
+
+def _first(asked: int | None, configured: int) -> int:
+    return configured if asked is None else asked
+
+
+def _measurable(results: Sequence[VacuumResult]) -> Iterator[Path]:
+    """Those that can be opened without leaving sidecars beside a file that cannot be written."""
+    for result in results:
+        with suppress(OSError):  # out of reach, and held by another run
+            usable = result.outcome != "failed" and result.path.is_file()
+            if usable and read_only_reason(result.path) is None:
+                yield result.path

@@ -1,0 +1,165 @@
+"""Which databases are meant by name, when what lies at the destinations decides."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper.cli.session import no_match
+from sqlitekeeper.config import Config, Database, select_databases
+from sqlitekeeper.config.quoting import nearest
+from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
+from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.errors import CheckError, ConfigError
+from sqlitekeeper.rclone.errors import RcloneError
+
+
+def subjects(
+    config: Config, names: Sequence[str], froms: Sequence[str], destinations: Sequence[Destination]
+) -> list[Subject]:
+    """Those that are named; else all that are configured to be backed up; else all that are there.
+
+    Raises:
+        ConfigError: a name that nothing has, or every database has backup = false.
+        KeeperError: nothing is configured, and nothing is there or can be seen.
+    """
+    if not names and config.databases:
+        found = [Subject(d.name, d.path) for d in config.databases if d.backup and not d.unmatched]
+        if not found:
+            raise ConfigError(
+                f"{config.file}: no database is there to be backed up",
+                hint="name one to look for it all the same",
+            )
+        return found
+    wanted = wanted_databases(config, names, froms, take_stock(destinations))
+    if not wanted:
+        for destination in destinations:
+            if destination.error:
+                raise destination.error
+        places = ", ".join(destination.to for destination in destinations)
+        raise CheckError(f"there is no snapshot at {places}")
+    return [Subject(one.name, one.path) for one in wanted]
+
+
+def unmatched(config: Config, asked: Sequence[str]) -> dict[Database, str]:
+    """The patterns that should match databases and match none, unless `asked` for others; and why.
+
+    As on a host where a disk is not mounted: whatever they stand for has no subject.
+    """
+    if asked:
+        return {}
+    return {
+        one: no_match(one)
+        for one in config.databases
+        if one.unmatched and one.backup and not one.optional
+    }
+
+
+def absent(config: Config) -> set[str]:
+    """The names of the optional databases that are not on this host."""
+    return {one.name for one in config.databases if one.optional and not os.path.lexists(one.path)}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A database to look at: its name at the destinations, and its file where one is known."""
+
+    name: str
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What one destination holds, by database; nothing where it did not answer."""
+
+    destination: Destination
+    shelves: dict[str, DatabaseShelf]
+
+    @property
+    def to(self) -> str:
+        """The destination's own name."""
+        return self.destination.to
+
+    @property
+    def error(self) -> RcloneError | None:
+        """Why it did not answer."""
+        return self.destination.error
+
+    def of(self, wanted: Sequence[Wanted]) -> list[DatabaseShelf]:
+        """What it holds of some databases."""
+        return [self.shelves[one.name] for one in wanted if one.name in self.shelves]
+
+
+def take_stock(destinations: Sequence[Destination]) -> list[Stock]:
+    """Sort the listings of some destinations by database."""
+    return [Stock(one, read_shelves(one.to, (one.listing or {}).values())) for one in destinations]
+
+
+def wanted_databases(
+    config: Config, arguments: Sequence[str], froms: Sequence[str], stocks: Sequence[Stock]
+) -> list[Wanted]:
+    """The databases that the arguments mean: configured ones, paths, or names at a destination.
+
+    Without arguments all that are configured and there; or simply all that are
+    there, where the command line says where to look or nothing is configured.
+
+    Raises:
+        ConfigError: a name that nothing has.
+    """
+    there = list(dict.fromkeys(name for stock in stocks for name in stock.shelves))
+    configured = {d.name: d for d in config.databases if not d.unmatched}
+    if not arguments:
+        everything = bool(froms) or not configured
+        return [_wanted(n, configured) for n in sorted(there) if everything or n in configured]
+    sure = not any(stock.error for stock in stocks)
+    found: dict[str, Wanted] = {}
+    for argument in arguments:
+        if argument in configured or argument in there:
+            found.setdefault(argument, _wanted(argument, configured))
+        elif "/" in argument or Path(argument).is_file():
+            for database in select_databases(config, [argument]):
+                found.setdefault(database.name, Wanted(database.name, database.path))
+        elif sure:
+            raise _unknown(argument, [*configured, *there])
+        else:
+            found.setdefault(argument, Wanted(argument, None))
+    return list(found.values())
+
+
+def _wanted(name: str, configured: dict[str, Database]) -> Wanted:
+    return Wanted(name, configured[name].path if name in configured else None)
+
+
+def _unknown(argument: str, names: Sequence[str]) -> ConfigError:
+    message = f"{argument}: no destination has snapshots of it, and it is not configured"
+    if guess := nearest(argument, names):
+        return ConfigError(f"{message}; did you mean {guess}?")
+    some = ", ".join(dict.fromkeys(names[:20]))
+    return ConfigError(message, hint=f"there are: {some}" if some else None)
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfResult:
+    """Whether a database was found, or why a destination, which then is `name`, did not answer."""
+
+    name: str
+    path: Path | None
+    outcome: Literal["done", "failed"] = "done"
+    reason: str | None = None
+    exit_code: int = 0
+
+
+def missing(wanted: Wanted, stocks: Sequence[Stock]) -> ShelfResult:
+    """The result of a database of which no destination that answered has a snapshot."""
+    places = ", ".join(stock.to for stock in stocks if not stock.error)
+    return ShelfResult(wanted.name, wanted.path, "failed", f"no snapshot at {places}", 1)
+
+
+def unanswered(stocks: Sequence[Stock]) -> list[ShelfResult]:
+    """One result for each destination that did not answer."""
+    return [
+        ShelfResult(stock.to, None, "failed", stock.error.full_text, stock.error.exit_code)
+        for stock in stocks
+        if stock.error
+    ]

@@ -1,0 +1,1 @@
+"""`keeper config init`: a keeper.toml for the databases that are found."""

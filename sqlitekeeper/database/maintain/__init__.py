@@ -1,0 +1,1 @@
+"""Work on live databases: created, converted, vacuumed, checkpointed."""

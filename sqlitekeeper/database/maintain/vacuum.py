@@ -1,0 +1,341 @@
+"""The hourly work on one database: free pages in short transactions, then checkpoint."""
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from sqlitekeeper.database.checksums import WRITES_NONE, has_checksums
+from sqlitekeeper.database.connection import (
+    open_database,
+    pragma_int,
+    sqlite_errors,
+    wait_for_locks,
+)
+from sqlitekeeper.database.files import (
+    litestream_beside,
+    read_only_reason,
+    refuse_other_users_file,
+    sidecar,
+    size_of,
+    stat_database,
+)
+from sqlitekeeper.database.maintain.checkpoint import (
+    Checkpoint,
+    checkpoint_passive,
+    checkpoint_truncate,
+)
+from sqlitekeeper.database.measure import Measurement, read_measurement
+from sqlitekeeper.database.processes import wal_readers
+from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
+from sqlitekeeper.errors import BusyError
+from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.workers import stop_if_asked
+
+FIRST_BATCH_PAGES = 64
+# Below this a commit costs the same however few the pages: fewer would only mean more commits.
+LEAST_BATCH_PAGES = 16
+# The lock is aimed at this share of the limit: the commit's fsync can be slower than the last.
+LOCK_TARGET = 0.7
+# After each transaction the application gets as long as the transaction took, and at least this.
+MIN_PAUSE_SECONDS = 0.02
+# How long to wait for the application's own locks before calling the database busy.
+WAIT_SECONDS = 5.0
+# Everything that plain `PRAGMA optimize` does, and 0x10000: also look at tables that this
+# connection has not queried, which for keeper is all of them (https://sqlite.org/pragma.html).
+OPTIMIZE = "PRAGMA optimize = 0x1fffe"
+# A freed page takes up to three frames of the WAL: itself, its parent and the pointer map. An
+# application checkpoints at 1,000 frames by default, in a commit that somebody waits for
+# (https://sqlite.org/pragma.html#pragma_wal_autocheckpoint): so few that it never has to.
+MOST_BATCH_PAGES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumResult:
+    """What one run did to one database; `longest_lock_ms` bounds any write lock it held."""
+
+    name: str
+    path: Path
+    outcome: Literal["done", "skipped", "busy", "failed"]
+    reason: str | None = None
+    freed_pages: int = 0
+    freed_bytes: int = 0
+    free_pages_left: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    wal_bytes_before: int = 0
+    wal_bytes_after: int = 0
+    checkpoint: Checkpoint | None = None
+    longest_lock_ms: float = 0.0
+    seconds: float = 0.0
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VacuumOptions:
+    """How far a run may go. `pages` 0: all; `budget_seconds` None: no limit."""
+
+    pages: int = 1000
+    max_lock_ms: int = 100
+    keep_free_pages: int = 0
+    budget_seconds: float | None = None
+    checkpoint: bool = True
+    optimize: bool = False
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class _Locks:
+    """The longest time a write lock was held, in seconds."""
+
+    longest: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.longest = max(self.longest, seconds)
+
+
+def vacuum(
+    path: Path,
+    options: VacuumOptions = VacuumOptions(),
+    *,
+    name: str | None = None,
+    listen: Listener = ignore,
+) -> VacuumResult:
+    """Free pages and truncate the WAL of one database.
+
+    Never holds a write transaction much longer than `options.max_lock_ms`:
+    the batches are sized by what the previous ones took, commit included.
+
+    Raises:
+        BusyError: the application held the database for longer than 5 seconds.
+        KeeperError: see `open_database`.
+    """
+    name = name or path.stem
+    if stat_database(path).st_size == 0 and not size_of(sidecar(path, "-wal")):
+        return VacuumResult(name, path, "skipped", "the file is empty: nothing was ever written")
+    if not options.dry_run:
+        refuse_other_users_file(path)
+    if not options.dry_run and (reason := read_only_reason(path)):
+        return VacuumResult(name, path, "skipped", reason)
+    began = time.monotonic()
+    with (
+        sqlite_errors(path),
+        open_database(path, write=not options.dry_run, wait_seconds=WAIT_SECONDS) as connection,
+    ):
+        if has_checksums(connection):
+            return VacuumResult(name, path, "skipped", WRITES_NONE)
+        before = read_measurement(connection, path)
+        target = _target(before, options)
+        if options.dry_run:
+            return _dry_run(name, path, before, target)
+        return _run(connection, name, path, before, target, options, began, listen)
+
+
+def _target(found: Measurement, options: VacuumOptions) -> int:
+    """How many pages this run should free."""
+    if found.auto_vacuum != "incremental":
+        return 0
+    spare = max(0, found.free_pages - options.keep_free_pages)
+    return min(spare, options.pages) if options.pages else spare
+
+
+def _dry_run(name: str, path: Path, found: Measurement, target: int) -> VacuumResult:
+    return VacuumResult(
+        name,
+        path,
+        "skipped",
+        _convert_advice(found, path) or f"dry run: would free {target:,} pages",
+        free_pages_left=found.free_pages,
+        bytes_before=found.bytes,
+        bytes_after=found.bytes,
+        wal_bytes_before=found.wal_bytes,
+        wal_bytes_after=found.wal_bytes,
+    )
+
+
+def _convert_advice(found: Measurement, path: Path) -> str | None:
+    if found.auto_vacuum != "none":
+        return None
+    quoted = shlex.quote(str(path))
+    return f"auto_vacuum is none, so no page can be freed; to change that: keeper convert {quoted}"
+
+
+def _run(
+    connection: apsw.Connection,
+    name: str,
+    path: Path,
+    before: Measurement,
+    target: int,
+    options: VacuumOptions,
+    began: float,
+    listen: Listener,
+) -> VacuumResult:
+    in_wal_mode = before.journal_mode == "wal"
+    litestream = litestream_beside(path)
+    max_lock = options.max_lock_ms / 1000
+    locks = _Locks()
+    reasons = [_convert_advice(before, path)]
+    if in_wal_mode and options.checkpoint and not litestream:
+        reasons.append(checkpoint_remark(connection))
+    # Checkpoints of our own choosing only, outside the timed transactions.
+    connection.wal_autocheckpoint(0)
+    if litestream or not options.checkpoint:
+        # The last connection to close would checkpoint, and remove the WAL.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+    freed = 0
+    deadline = began + options.budget_seconds if options.budget_seconds is not None else None
+    batch = FIRST_BATCH_PAGES
+    while freed < target and (deadline is None or time.monotonic() < deadline):
+        stop_if_asked()
+        try:
+            took = _free_batch(connection, min(batch, target - freed), max_lock, locks)
+        except apsw.BusyError:
+            if not freed:
+                raise
+            return _cut_short(name, path, before, freed, locks, began)
+        freed += took.freed
+        listen(Tick(name, "vacuum", min(freed, target), target, "pages"))
+        listen(
+            Note(name, f"freed {took.freed} pages in {took.seconds * 1000:.1f} ms", Level.DETAIL)
+        )
+        if took.freed == 0:
+            break
+        batch = next_batch(batch, took.freed, took.seconds, max_lock)
+        if freed < target:
+            paused = time.monotonic()
+            if in_wal_mode and options.checkpoint and not litestream:
+                checkpoint_passive(connection)
+            pause = max(MIN_PAUSE_SECONDS, took.seconds) - (time.monotonic() - paused)
+            time.sleep(max(0.0, pause))
+
+    if options.optimize:
+        reasons.append(_optimize(connection, max_lock, locks))
+
+    checkpoint = None
+    if in_wal_mode and options.checkpoint and litestream:
+        reasons.append("Litestream runs beside it, so the checkpoint is left to Litestream")
+    elif in_wal_mode and options.checkpoint:
+        checkpoint, longest = checkpoint_truncate(connection, max_lock)
+        locks.add(longest)
+        if checkpoint.busy:
+            reasons.append(_pinned(path))
+    wait_for_locks(connection, WAIT_SECONDS)
+    after = read_measurement(connection, path)
+    idle = before.auto_vacuum == "none" and checkpoint is None and not options.optimize
+    return VacuumResult(
+        name,
+        path,
+        "skipped" if idle else "done",
+        "; ".join(filter(None, reasons)) or None,
+        freed_pages=freed,
+        freed_bytes=freed * before.page_size,
+        free_pages_left=after.free_pages,
+        bytes_before=before.bytes,
+        bytes_after=after.bytes,
+        wal_bytes_before=before.wal_bytes,
+        wal_bytes_after=after.wal_bytes,
+        checkpoint=checkpoint,
+        longest_lock_ms=round(locks.longest * 1000, 3),
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _cut_short(
+    name: str, path: Path, before: Measurement, freed: int, locks: _Locks, began: float
+) -> VacuumResult:
+    """The result of a run that found the database locked after some batches: those are kept."""
+    return VacuumResult(
+        name,
+        path,
+        "busy",
+        f"{path}: database is locked; freed {freed} pages before that",
+        freed_pages=freed,
+        freed_bytes=freed * before.page_size,
+        free_pages_left=before.free_pages - freed,
+        bytes_before=before.bytes,
+        bytes_after=size_of(path),
+        wal_bytes_before=before.wal_bytes,
+        wal_bytes_after=size_of(sidecar(path, "-wal")),
+        longest_lock_ms=round(locks.longest * 1000, 3),
+        seconds=round(time.monotonic() - began, 3),
+        exit_code=BusyError.exit_code,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    freed: int
+    seconds: float
+
+
+def _free_batch(connection: apsw.Connection, pages: int, max_lock: float, locks: _Locks) -> _Batch:
+    """Free up to `pages` pages in one write transaction.
+
+    Stops early when the deadline comes: closing the cursor keeps what was
+    freed so far, where an interrupt would roll it all back. The commit of a
+    rollback-journal database waits for readers while new ones are kept out,
+    so that wait is bounded too, and the batch is given up when it is over.
+    """
+    wait_for_locks(connection, WAIT_SECONDS)
+    connection.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    try:
+        wait_for_locks(connection, max_lock / 2)
+        free_before = pragma_int(connection, "freelist_count")
+        cursor = connection.execute(f"PRAGMA incremental_vacuum({pages})")
+        stop_at = began + max_lock * LOCK_TARGET / 2
+        # One page is freed each time the cursor is stepped.
+        for _ in cursor:
+            if time.monotonic() >= stop_at:
+                break
+        cursor.close()
+        freed = free_before - pragma_int(connection, "freelist_count")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    finally:
+        seconds = time.monotonic() - began
+        locks.add(seconds)
+    return _Batch(freed, seconds)
+
+
+def next_batch(batch: int, freed: int, seconds: float, max_lock: float) -> int:
+    """How many pages to free in the next transaction, by what the last one took.
+
+    Grows at most fourfold at a time, so that one lucky measurement does not
+    lead to a long lock; shrinks at once, though not below what a commit costs
+    anyway. (On a disk whose pages are slow, the deadline within a batch helps.)
+    """
+    affordable = int(freed * max_lock * LOCK_TARGET / max(seconds, 1e-6))
+    return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch, MOST_BATCH_PAGES))
+
+
+def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> str | None:
+    """PRAGMA optimize, given up (rolled back) when it would hold the lock for too long."""
+    began = time.monotonic()
+    wait_for_locks(connection, max_lock)
+    connection.set_progress_handler(lambda: time.monotonic() - began > max_lock, 1000)
+    try:
+        connection.execute(OPTIMIZE).fetchall()
+    except apsw.InterruptError:
+        return "PRAGMA optimize would have held the write lock for too long and was given up"
+    except apsw.BusyError:
+        return "PRAGMA optimize found the database locked and was left out"
+    except apsw.SQLError as error:
+        return f"only the application can run PRAGMA optimize here ({error})"
+    finally:
+        connection.set_progress_handler(None)
+        locks.add(time.monotonic() - began)
+    return None
+
+
+def _pinned(path: Path) -> str:
+    readers = wal_readers(path)
+    who = ", ".join(map(str, readers)) if readers else "a reader"
+    return f"the WAL could not be truncated: {who} holds it in a read transaction"

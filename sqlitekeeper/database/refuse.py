@@ -1,0 +1,137 @@
+"""Databases that are not opened, because SQLite would lose or mix what belongs to them."""
+
+import os
+import shlex
+from functools import cache
+from pathlib import Path
+
+import apsw
+
+from sqlitekeeper.database.files import IN_MVCC_MODE, MAGIC, sidecar, size_of, user_name
+from sqlitekeeper.database.journal import is_hot, journal_header
+from sqlitekeeper.database.set_aside import set_asides
+from sqlitekeeper.errors import KeeperError, NotADatabaseError, ReadOnlyError
+from sqlitekeeper.filesystem.disks import mounts_now, network_filesystem
+
+# https://sqlite.org/fileformat.html#schema_format_number
+NEWEST_SCHEMA_FORMAT = 4
+# What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages
+TABLE_PAGES = (5, 13)
+
+
+def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
+    """Refuse what SQLite cannot read by its header, before SQLite looks for its WAL or journal.
+
+    Those of an encrypted database it would bring into the file all the same, and remove.
+    Page 1 is all zeros while the first transaction of a new database goes on.
+
+    Raises:
+        NotADatabaseError: `path` is encrypted, of another program, or of Turso's MVCC mode.
+    """
+    header = connection.read("main", 0, 0, 101)[1]
+    if not any(header[:16]):
+        return
+    if header[:16] != MAGIC:
+        raise NotADatabaseError(
+            f"{path}: is not an SQLite database, or it is encrypted",
+            hint="start the application, which rolls back what is in the journal beside it"
+            if is_hot(journal_header(path))
+            else None,
+        )
+    if header[18:20] == IN_MVCC_MODE:
+        raise NotADatabaseError(
+            f"{path}: is a Turso database in MVCC mode, which SQLite cannot read",
+            hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",
+        )
+    # Ciphers keep something in each page; so does SQLite's own cksumvfs, 8 bytes.
+    odd = any(header[72:92]) or header[100] not in TABLE_PAGES
+    ciphered = odd and header[20] not in (0, 8)
+    if ciphered or int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
+        raise NotADatabaseError(f"{path}: is encrypted behind a plain header, or damaged")
+
+
+def refuse_foreign_sidecars(path: Path, owner: int) -> None:
+    """A WAL or its index made under another user's id would lock the application out.
+
+    Raises:
+        KeeperError: names the user to run as.
+    """
+    me = os.geteuid()
+    if me in (0, owner) or all(sidecar(path, suffix).exists() for suffix in ("-wal", "-shm")):
+        return
+    name = user_name(owner)
+    raise KeeperError(
+        f"{path}: belongs to {name}; keeper would create -wal and -shm files that {name} "
+        "cannot open",
+        hint=f"run it as that user: sudo -u {shlex.quote(name)} keeper ...",
+    )
+
+
+def refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
+    """SQLite deletes a WAL beside a file of 0 bytes, be the connection read-only.
+
+    A database in WAL mode has its first page in the file before it has a WAL, so
+    somebody has emptied this one, and the WAL may have all that is left of it.
+
+    Raises:
+        KeeperError: `path` is such a file.
+    """
+    # Its size once more: an application may make its database at this moment.
+    if facts.st_size == 0 and size_of(sidecar(path, "-wal")) and size_of(path) == 0:
+        raise KeeperError(
+            f"{path}: has 0 bytes, and {path.name}-wal beside it has transactions,"
+            " which SQLite would delete",
+            hint="stop the application, put both files away, and restore a snapshot;"
+            " what is in the WAL may be salvaged",
+        )
+
+
+def refuse_remote(path: Path) -> None:
+    """Refuse a database in WAL mode that another host may be writing.
+
+    Raises:
+        ReadOnlyError: names the file system, one that hosts share.
+    """
+    if remote := network_filesystem(path):
+        raise ReadOnlyError(
+            f"{path}: WAL mode does not work across hosts, and this is {remote}",
+            hint="run keeper on the host that has the disk",
+        )
+
+
+def refuse_second_name(path: Path, facts: os.stat_result) -> None:
+    """Two names of one database in WAL mode have a WAL each, and none knows of the other.
+
+    Whoever opens it by the other name has transactions that are not seen here, and
+    the two overwrite each other's pages (https://sqlite.org/howtocorrupt.html). A WAL
+    beside this name says that it is the one in use. `path` is no symlink.
+
+    Raises:
+        KeeperError: the file has another name, and this one may be the wrong one.
+    """
+    if sidecar(path, "-wal").exists():
+        return
+    if facts.st_nlink > 1 and facts.st_nlink - _unfinished(path) > 1:
+        raise KeeperError(
+            f"{path}: has another name (a hard link); if an application uses that one, its WAL"
+            " is beside that one, and keeper would damage the database",
+            hint="remove all names but one; to find them: find"
+            f" {shlex.quote(str(path.parent))} -xdev -samefile {shlex.quote(str(path))}",
+        )
+    if os.fspath(path) in _mount_points():
+        raise KeeperError(
+            f"{path}: is mounted as a single file, without the -wal beside the original; if an"
+            " application has that one open, keeper would damage the database",
+            hint="mount its folder instead",
+        )
+
+
+def _unfinished(path: Path) -> int:
+    """How many of its names are those that a killed restore has set aside."""
+    return sum(1 for aside in set_asides(path) if aside.samefile(path))
+
+
+@cache
+def _mount_points() -> frozenset[str]:
+    """Where something is mounted; asked once, since a command works on thousands of databases."""
+    return frozenset(mount.point for mount in mounts_now())

@@ -1,0 +1,1 @@
+"""A database file replaced by another, and brought back; nobody may have it open."""

@@ -1,0 +1,1 @@
+"""Snapshots of live databases, and signs that one is not needed."""

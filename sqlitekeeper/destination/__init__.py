@@ -1,0 +1,1 @@
+"""Destinations: layout, manifests, catalog, retention. All of it is untrusted input."""

@@ -1,0 +1,178 @@
+"""What a drill leaves at the destination: `.proven.json` or `.failed.json` beside the snapshot."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from sqlitekeeper.destination.catalog import Mark, Snapshot
+from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.hold import with_hold
+from sqlitekeeper.destination.layout import is_ahead, mark_object
+from sqlitekeeper.destination.manifest import encode, parse_manifest, timestamp
+from sqlitekeeper.destination.metadata import fetch_papers, store_papers
+from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.listing import RemoteObject
+
+FORMAT = 1
+KINDS: tuple[Mark, ...] = ("proven", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """What a drill found of a snapshot, and why it failed if it did."""
+
+    object: str
+    at: datetime
+    outcome: Mark
+    reason: str | None
+
+    @property
+    def path(self) -> str:
+        """Where its mark belongs."""
+        return mark_object(self.object, self.outcome)
+
+
+def leave_marks(
+    rclone: Rclone,
+    destination: Destination,
+    markings: Sequence[Marking],
+    host: str,
+    listen: Listener = ignore,
+) -> list[Marking]:
+    """Upload marks, in one rclone run, and delete what they contradict, in another.
+
+    Returns those that the destination did not take; that, and what it does not
+    delete, is told as a warning.
+    """
+    texts = {
+        one.path: mark_text(one.object, one.at, one.outcome, host, one.reason) for one in markings
+    }
+    problems = store_papers(rclone, destination, texts)
+    opposite = [
+        path
+        for one in markings
+        if one.path not in problems
+        for path in (mark_object(one.object, kind) for kind in KINDS if kind != one.outcome)
+        if destination.has(path)
+    ]
+    error = rclone.delete(destination.to, opposite).error if opposite else None
+    if error:
+        text = f"{destination.to}: marks of earlier drills stay: {error.full_text}"
+        listen(Note("", text, Level.WARNING))
+    if problems:
+        said = "; ".join(dict.fromkeys(problems.values()))
+        text = f"{destination.to}: takes no marks, so only this host remembers the drill: {said}"
+        listen(Note("", text, Level.WARNING))
+    return [one for one in markings if one.path in problems]
+
+
+def lift_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) -> None:
+    """Let a database be pruned again: rewrite its latest.json, as it is now, without the hold.
+
+    Raises:
+        KeeperError: it could not be read, or not be written.
+    """
+    contents = fetch_papers(rclone, destination.to, [latest])
+    manifest = parse_manifest(contents.get(latest.path, b""), f"{destination.to}/{latest.path}")
+    text = encode(with_hold(manifest.raw, None))
+    if problem := store_papers(rclone, destination, {latest.path: text}).get(latest.path):
+        raise KeeperError(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRecord:
+    """The last drill of a snapshot at a destination that does not take marks."""
+
+    object: str
+    at: datetime
+    outcome: Literal["proven", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Drilled:
+    """The last drill of a snapshot; `at` is None where its mark cannot be read or believed."""
+
+    object: str
+    at: datetime | None
+    outcome: Mark
+
+
+def mark_text(snapshot: str, at: datetime, outcome: Mark, host: str, reason: str | None) -> bytes:
+    """The mark of a drill as the bytes of a file."""
+    value: dict[str, Any] = {
+        "format": FORMAT,
+        "object": snapshot,
+        "at": timestamp(at),
+        "host": host,
+        "outcome": outcome,
+        "reason": reason,
+    }
+    return (json.dumps(value, indent=2) + "\n").encode()
+
+
+def marks_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:
+    """The marks that lie beside some snapshots."""
+    return [paper for snapshot in snapshots for paper in snapshot.papers if _kind(paper)]
+
+
+def last_drills(
+    snapshots: Iterable[Snapshot],
+    contents: Mapping[str, bytes],
+    remembered: Mapping[str, DrillRecord],
+    now: datetime,
+) -> dict[str, Drilled]:
+    """The last drill of each snapshot that has had one, by object.
+
+    `contents` has the marks that were read, by path; `remembered` what only
+    this host knows.
+    """
+    found = {}
+    for snapshot in snapshots:
+        last, own = last_drill(snapshot, contents, now), remembered.get(snapshot.object)
+        marked_at = last.at if last else None
+        if own and not is_ahead(own.at, now) and (marked_at is None or marked_at < own.at):
+            last = Drilled(own.object, own.at, own.outcome)
+        if last:
+            found[snapshot.object] = last
+    return found
+
+
+def last_drill(snapshot: Snapshot, contents: Mapping[str, bytes], now: datetime) -> Drilled | None:
+    """The last drill of a snapshot by its marks; `contents` has them, by path.
+
+    Of two the younger one counts, and failed where one of them cannot be read.
+    """
+    found = []
+    for paper in snapshot.papers:
+        if kind := _kind(paper):
+            at = _time_of(contents.get(paper.path, b""), snapshot.object, kind, now)
+            found.append(Drilled(snapshot.object, at, kind))
+    times = [one.at for one in found if one.at is not None]
+    if len(times) < len(found):
+        return min(found, key=lambda one: one.outcome)
+    pairs = zip(times, found, strict=True)
+    return max(pairs, key=lambda pair: (pair[0], pair[1].outcome == "failed"))[1] if found else None
+
+
+def _kind(paper: RemoteObject) -> Mark | None:
+    for kind in KINDS:
+        if paper.path.endswith(f".{kind}.json"):
+            return kind
+    return None
+
+
+def _time_of(text: bytes, snapshot: str, kind: Mark, now: datetime) -> datetime | None:
+    """When the drill was, as a mark that anyone may have written says it; None if it makes none."""
+    try:
+        value = json.loads(text)
+        at = datetime.fromisoformat(value["at"])
+        if value["format"] != FORMAT or value["object"] != snapshot or value["outcome"] != kind:
+            return None
+        moment = at.astimezone(UTC)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
+    return None if at.tzinfo is None or is_ahead(moment, now) else moment

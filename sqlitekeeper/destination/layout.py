@@ -1,0 +1,97 @@
+"""The names of things at a destination: `<name>/<name>-20261123T030000Z-k3f9q.sqlite3`.
+
+The last five characters before the suffix are a random token: two that ship to one place in
+one second know nothing of each other, and each has a name of its own. Snapshots of before
+there were tokens have none.
+
+Names that come from a listing are somebody else's input: what does not follow
+the pattern exactly is not keeper's and is left alone.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+# Clocks of hosts differ; what claims to be from further ahead is not believed.
+CLOCK_SKEW = timedelta(hours=1)
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+LATEST = "latest.json"
+# Without those that are taken for one another: 0 and o, 1, i and l.
+LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
+TOKEN_LENGTH = 5
+_NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
+_OBJECT = re.compile(
+    # No 24 o'clock: Python 3.14 reads it as the next day's midnight.
+    r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T(?!24)\d{6}Z)"
+    rf"(-[{LETTERS}]{{{TOKEN_LENGTH}}})?"
+    r"\.(?P<kind>(sqlite3|json|proven\.json|failed\.json)"
+    # The name under which rclone uploads to a folder, until all of it is there.
+    r"(\.[0-9a-f]{8}\.partial)?)",
+    re.ASCII,
+)
+
+
+def is_ahead(moment: datetime, now: datetime) -> bool:
+    """Whether a time is further in the future than clocks differ."""
+    return moment > now + CLOCK_SKEW
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectName:
+    """What the path of an object says: a snapshot, its manifest, or a mark that a drill left.
+
+    `snapshot` is the path of the snapshot that it is, or belongs to; those of one database
+    sort by time, then by name. The kind of one that rclone was still uploading ends with
+    ".partial".
+    """
+
+    database: str
+    taken_at: datetime
+    snapshot: str
+    kind: str
+
+
+def random_token() -> str:
+    """What tells a snapshot from all others of its second."""
+    return "".join(secrets.choice(LETTERS) for _ in range(TOKEN_LENGTH))
+
+
+def snapshot_object(database: str, taken_at: datetime, token: str = "") -> str:
+    """The path of a snapshot below its destination; old ones have no token."""
+    stamp = taken_at.astimezone(UTC).strftime(TIME_FORMAT)
+    return f"{database}/{database}-{stamp}{token and f'-{token}'}.sqlite3"
+
+
+def manifest_object(snapshot: str) -> str:
+    """The path of the manifest that belongs to a snapshot."""
+    return snapshot.removesuffix(".sqlite3") + ".json"
+
+
+def mark_object(snapshot: str, mark: Literal["proven", "failed"]) -> str:
+    """The path of the mark that a drill leaves beside a snapshot."""
+    return f"{snapshot.removesuffix('.sqlite3')}.{mark}.json"
+
+
+def latest_object(database: str) -> str:
+    """The path of the copy of a database's newest manifest."""
+    return f"{database}/{LATEST}"
+
+
+def is_database_name(folder: str) -> bool:
+    """Whether a folder that a listing names can be a database's; ".." leads elsewhere."""
+    return _NAME.fullmatch(folder) is not None
+
+
+def parse_object(path: str) -> ObjectName | None:
+    """Read the path of an object below a destination; None where it is not keeper's."""
+    match = _OBJECT.fullmatch(path)
+    if match is None or match["name"][0] in ".-":
+        return None
+    try:
+        taken_at = datetime.fromisoformat(match["stamp"])
+    except ValueError:
+        return None
+    snapshot = f"{path[: match.start('kind')]}sqlite3"
+    return ObjectName(match["name"], taken_at, snapshot, match["kind"])

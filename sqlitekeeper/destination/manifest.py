@@ -1,0 +1,202 @@
+"""What is written down about a snapshot, as JSON beside it."""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlitekeeper.database.check import Checked
+from sqlitekeeper.database.snapshot.snapshot import Source
+from sqlitekeeper.destination.layout import parse_object
+from sqlitekeeper.errors import KeeperError
+
+# A manifest names every table: 2,000 of them take a tenth of this.
+MAX_MANIFEST_BYTES = 4 * 2**20
+PRIVATE_MODE = 0o600
+_ACL = re.compile(r"[ugmo]:\d*:[r-][w-][x-](,[ugmo]:\d*:[r-][w-][x-])*", re.ASCII)
+FORMAT = 1
+
+
+class ManifestError(KeeperError):
+    """A manifest cannot be used: not readable, not complete, or of a newer format."""
+
+
+class NewerFormatError(ManifestError):
+    """A manifest is of a format that this keeper does not know yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest whose every value has been looked at. Sizes in bytes."""
+
+    database: str
+    host: str
+    taken_at: datetime
+    confirmed_at: datetime | None
+    object: str
+    bytes: int
+    sha256: str
+    journal_mode: str
+    mode: int
+    acl: str | None
+    tables: dict[str, int]
+    foreign_key_violations: int | None
+    raw: dict[str, Any]
+
+
+def parse_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest; `where` names it in errors.
+
+    Raises:
+        ManifestError: whatever is wrong with it, on one line.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{where}: {len(data)} bytes are too many for a manifest")
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError):
+        raise ManifestError(f"{where}: is not JSON") from None
+    if not isinstance(raw, dict):
+        raise ManifestError(f"{where}: is not a manifest")
+    version = raw.get("format")
+    if version != FORMAT or isinstance(version, bool):
+        text = f"{where}: manifest of format {version!r:.60}, this keeper reads format {FORMAT}"
+        if isinstance(version, int) and version > FORMAT:
+            raise NewerFormatError(text, hint="upgrade keeper")
+        raise ManifestError(text)
+    try:
+        return _typed(raw)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
+
+
+def refuse_large(manifest: dict[str, Any]) -> None:
+    """Refuse a manifest that could not be read again.
+
+    Raises:
+        KeeperError: it would be larger than what is read, with room for a hold.
+    """
+    size, most = len(encode(manifest)), MAX_MANIFEST_BYTES - 256 * 1024
+    if size > most:
+        raise KeeperError(
+            f"{manifest['database']}: the names of its {len(manifest['tables']):,} tables are too"
+            f" long: a manifest may have {most:,} bytes, and this one would have {size:,}",
+            hint="back it up by other means; please report what needs so many tables",
+        )
+
+
+def _typed(raw: dict[str, Any]) -> Manifest:
+    database, snapshot = _text(raw["database"]), raw["snapshot"]
+    key = _text(snapshot["object"])
+    name = parse_object(key)
+    if name is None or name.database != database or name.kind != "sqlite3":
+        raise ValueError(f"{key!r} is no snapshot of {database!r}")
+    sha256 = _text(snapshot["sha256"])
+    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
+        raise ValueError("sha256 is not 64 hexadecimal digits")
+    violations = raw["checks"]["foreign_key_violations"]
+    confirmed_at = raw.get("confirmed_at")
+    return Manifest(
+        database=database,
+        host=_text(raw["host"]),
+        taken_at=_time(raw["taken_at"]),
+        confirmed_at=None if confirmed_at is None else _time(confirmed_at),
+        object=key,
+        bytes=_count(snapshot["bytes"]),
+        sha256=sha256,
+        journal_mode=_text(raw["source"]["journal_mode"]),
+        mode=_mode(raw["source"].get("mode")),
+        acl=_acl(raw["source"].get("acl")),
+        tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
+        foreign_key_violations=None if violations is None else _count(violations),
+        raw=raw,
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is not a text")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r:.60} is not a count")
+    return value
+
+
+def _mode(value: object) -> int:
+    """Permission bits: never more than reading for others and writing for the group."""
+    return PRIVATE_MODE | (_count(value) & 0o664) if value is not None else PRIVATE_MODE
+
+
+def _acl(value: object) -> str | None:
+    """An ACL as `setfacl --set` takes it: it goes into a command."""
+    if value is not None and not _ACL.fullmatch(_text(value)):
+        raise ValueError(f"{value!r:.60} is no ACL")
+    return None if value is None else _text(value)
+
+
+def _time(value: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    if moment.tzinfo is None:
+        raise ValueError(f"{value!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The programs that made a snapshot."""
+
+    keeper: str
+    sqlite: str
+    rclone: str
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as the manifest writes it: ISO 8601, UTC, whole seconds."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def build_manifest(
+    database: str,
+    host: str,
+    taken_at: datetime,
+    source: Source,
+    snapshot_object: str,
+    checked: Checked,
+    versions: Versions,
+) -> dict[str, Any]:
+    """The manifest of a snapshot, ready for JSON; the keys are the design's."""
+    facts = asdict(source)
+    del facts["settled"]  # of that moment only
+    if source.acl is None:
+        del facts["acl"]
+    return {
+        "format": FORMAT,
+        "database": database,
+        "host": host,
+        "taken_at": timestamp(taken_at),
+        "source": facts | {"path": str(source.path)},
+        "snapshot": {
+            "object": snapshot_object,
+            "bytes": checked.bytes,
+            "sha256": checked.sha256,
+        },
+        "schema_sha256": checked.schema_sha256,
+        "tables": checked.tables,
+        "shadow_tables": list(checked.shadow_tables),
+        "checks": {
+            "kind": checked.kind,
+            "integrity": None if checked.kind == "none" else "ok",
+            "foreign_key_violations": checked.foreign_key_violations,
+        }
+        | ({"unchecked": list(checked.unchecked)} if checked.unchecked else {}),
+        "versions": asdict(versions),
+    }
+
+
+def encode(manifest: dict[str, Any]) -> bytes:
+    """A manifest as the bytes of a file."""
+    return (json.dumps(manifest, indent=2, ensure_ascii=True) + "\n").encode()

@@ -1,0 +1,243 @@
+"""Deleting what the retention rules no longer keep, and nothing else.
+
+A plan is made from a listing alone. It is carried out in two rclone runs for
+each destination, and what went is what rclone's log says. Manifests go first: a
+run that ends in the middle leaves none without its snapshot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot
+from sqlitekeeper.destination.drill_records import DrillRecord
+from sqlitekeeper.destination.hold import hold_of, on_hold
+from sqlitekeeper.destination.layout import is_ahead, parse_object
+from sqlitekeeper.destination.manifest import Manifest, ManifestError
+from sqlitekeeper.destination.metadata import newest_manifests
+from sqlitekeeper.destination.retention import Policy, rules_that_keep
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.rclone.client import Rclone, Report
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.wording import counted
+
+LAST_PROVEN = "last proven"
+ON_HOLD = "on hold"
+NOT_READ = "manifest not readable"
+REFUSED = "not deleted"
+# A younger one may belong to a run that is about to bring its counterpart.
+ORPHAN_AGE = timedelta(days=1)
+
+
+def kept_by(shelf: DatabaseShelf, policy: Policy, now: datetime) -> dict[Snapshot, tuple[str, ...]]:
+    """For each snapshot, newest first, what keeps it; nothing does: it goes.
+
+    A snapshot that failed its drill, or that a clock far ahead has dated in the
+    future, takes no one's place: the rules apply as if it were not there, too.
+    The last one that passed stays for as long as no newer one has.
+    """
+    plain = rules_that_keep((s.taken_at for s in shelf.snapshots), policy)
+    good = [s for s in shelf.snapshots if s.mark != "failed" and not is_ahead(s.taken_at, now)]
+    sound = rules_that_keep((s.taken_at for s in good), policy)
+    proven = next((s for s in shelf.snapshots if s.mark == "proven"), None)
+    return {
+        snapshot: tuple(
+            dict.fromkeys(
+                plain[snapshot.taken_at]
+                + sound.get(snapshot.taken_at, ())
+                + ((LAST_PROVEN,) if snapshot == proven else ())
+            )
+        )
+        for snapshot in shelf.snapshots
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSnapshot:
+    """A snapshot that stays, and the rules that keep it."""
+
+    to: str
+    object: str
+    kept_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneResult:
+    """What pruning did to one database, at all its destinations.
+
+    Objects are paths below their destinations. `would_delete` is a dry run's.
+    """
+
+    name: str
+    path: Path | None
+    outcome: Literal["done", "skipped", "failed"]
+    reason: str | None = None
+    deleted: tuple[str, ...] = ()
+    would_delete: tuple[str, ...] = ()
+    kept: tuple[KeptSnapshot, ...] = ()
+    dry_run: bool = False
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What becomes of one database at one destination; `kept` says which rules keep what."""
+
+    database: str
+    to: str
+    kept: tuple[tuple[Snapshot, tuple[str, ...]], ...]
+    gone: tuple[Snapshot, ...]
+    orphans: tuple[RemoteObject, ...]
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """All that is to be deleted: snapshots with their manifests and marks, and orphans."""
+        papers = [(s.object, *(paper.path for paper in s.papers)) for s in self.gone]
+        return (*(path for paths in papers for path in paths), *(o.path for o in self.orphans))
+
+
+def with_drills(shelf: DatabaseShelf, remembered: Mapping[str, DrillRecord]) -> DatabaseShelf:
+    """A shelf that also knows of those drills that left no mark at the destination."""
+    snapshots = tuple(
+        replace(snapshot, mark=remembered[snapshot.object].outcome)
+        if snapshot.mark is None and snapshot.object in remembered
+        else snapshot
+        for snapshot in shelf.snapshots
+    )
+    return replace(shelf, snapshots=snapshots)
+
+
+def plan_prune(shelf: DatabaseShelf, to: str, policy: Policy, now: datetime) -> Plan:
+    """Which objects of a database go, and why the rest stays."""
+    rules = kept_by(shelf, policy, now)
+    return Plan(
+        shelf.database,
+        to,
+        kept=tuple((snapshot, why) for snapshot, why in rules.items() if why),
+        gone=tuple(snapshot for snapshot, why in rules.items() if not why),
+        orphans=tuple(
+            orphan
+            for orphan in shelf.orphans
+            if (name := parse_object(orphan.path)) and now - name.taken_at > ORPHAN_AGE
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The objects that were deleted at a destination, and why others were not."""
+
+    to: str
+    deleted: tuple[str, ...] = ()
+    error: RcloneError | None = None
+
+
+def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener = ignore) -> Pruned:
+    """Delete what the plans for a destination say; rclone is not run if nothing goes."""
+    objects = [path for plan in plans for path in plan.objects]
+    report = _delete(rclone, to, [path for path in objects if path.endswith(".json")])
+    described = {
+        snapshot.object
+        for plan in plans
+        for snapshot in plan.gone
+        if not {paper.path for paper in snapshot.papers} <= report.done
+    }
+    rest = [path for path in objects if not path.endswith(".json") and path not in described]
+    last = _delete(rclone, to, rest)
+    report = Report(report.done | last.done, report.error or last.error)
+    deleted = tuple(path for path in objects if path in report.done)
+    for plan in plans:
+        _tell(plan, report.done, listen)
+    if report.error:
+        left = f"{len(objects) - len(deleted)} of {counted(len(objects), 'object')}"
+        text = f"{to}: {left} could not be deleted: {report.error.full_text}"
+        listen(Note("", text, Level.WARNING))
+    return Pruned(to, deleted, report.error)
+
+
+def _delete(rclone: Rclone, to: str, objects: Sequence[str]) -> Report:
+    if not objects:
+        return Report(frozenset(), None)
+    try:
+        return rclone.delete(to, objects)
+    except OSError as error:  # no room for the list of them
+        return Report(frozenset(), RcloneError(as_keeper_error(error).full_text))
+
+
+def _tell(plan: Plan, done: frozenset[str], listen: Listener) -> None:
+    went = sum(snapshot.object in done for snapshot in plan.gone)
+    if went:
+        left = counted(len(plan.kept), "snapshot")
+        listen(Note(plan.database, f"pruned {went:,} at {plan.to}, {left} kept"))
+    for orphan in plan.orphans:
+        if orphan.path in done:
+            cut_off = orphan.path.endswith(".partial")
+            why = "its upload was cut off" if cut_off else "it had no counterpart"
+            text = f"cleared {orphan.path} at {plan.to}: {why}"
+            listen(Note(plan.database, text))
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a database is not pruned: `keeps` in a word or two, `error` where something failed."""
+
+    keeps: str
+    reason: str
+    error: KeeperError | None = None
+
+
+def obstacles(rclone: Rclone, to: str, shelves: Sequence[DatabaseShelf]) -> dict[str, Obstacle]:
+    """Which databases are on hold at a destination, or may be, as it says itself."""
+    try:
+        newest = newest_manifests(rclone, to, shelves)
+    except (RcloneError, OSError) as error:
+        trouble = as_keeper_error(error)
+        return {s.database: Obstacle(NOT_READ, trouble.full_text, trouble) for s in shelves}
+    found = {name: _obstacle(name, manifest) for name, manifest in newest.items()}
+    return {name: obstacle for name, obstacle in found.items() if obstacle}
+
+
+def _obstacle(name: str, manifest: Manifest | ManifestError) -> Obstacle | None:
+    if isinstance(manifest, ManifestError):
+        return Obstacle(NOT_READ, manifest.full_text, manifest)
+    hold = hold_of(manifest.raw)
+    return Obstacle(ON_HOLD, on_hold(name, hold.tables)) if hold else None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePruned:
+    """What became of a plan: which of its objects went, and why others did not."""
+
+    plan: Plan
+    deleted: tuple[str, ...] = ()
+    obstacle: Obstacle | None = None
+
+
+def prune_destination(
+    rclone: Rclone,
+    to: str,
+    shelves: Sequence[DatabaseShelf],
+    policy: Policy,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    listen: Listener = ignore,
+) -> list[DatabasePruned]:
+    """Apply the rules to some databases of a destination, but not to those on hold there."""
+    plans = {shelf.database: plan_prune(shelf, to, policy, now) for shelf in shelves}
+    barred = obstacles(rclone, to, [s for s in shelves if plans[s.database].objects])
+    free = [plan for plan in plans.values() if plan.database not in barred]
+    pruned = Pruned(to) if dry_run else carry_out(rclone, to, free, listen)
+    done = frozenset(pruned.deleted)
+    results = []
+    for name, plan in plans.items():
+        deleted = tuple(path for path in plan.objects if path in done)
+        obstacle = barred.get(name)
+        if pruned.error and name not in barred and len(deleted) < len(plan.objects):
+            obstacle = Obstacle(REFUSED, pruned.error.full_text, pruned.error)
+        results.append(DatabasePruned(plan, deleted, obstacle))
+    return results

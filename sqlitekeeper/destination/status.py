@@ -1,0 +1,256 @@
+"""Is every newest snapshot young enough, as the destination tells it?
+
+Of latest.json only that counts which the listing bears out; where there is no
+telling, the outcome is a failure, never "fresh".
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot, Subject, read_shelves
+from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.drill_records import Drilled, DrillRecord, last_drills, marks_of
+from sqlitekeeper.destination.hold import hold_of, on_hold
+from sqlitekeeper.destination.layout import is_ahead
+from sqlitekeeper.destination.manifest import Manifest, ManifestError, timestamp
+from sqlitekeeper.destination.metadata import read_manifest, try_papers
+from sqlitekeeper.errors import CheckError, KeeperError
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.wording import counted, span
+
+Outcome = Literal["fresh", "stale", "missing", "failed", "skipped"]
+_SEVERITY: tuple[Outcome, ...] = ("skipped", "fresh", "stale", "missing", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEntry:
+    """One database's freshness: at one destination, or at the worst of several, which `to` names.
+
+    Times are ISO 8601 UTC. `host` is set in a fleet only.
+    """
+
+    name: str
+    path: Path | None
+    outcome: Outcome
+    reason: str | None = None
+    to: str | None = None
+    host: str | None = None
+    last_snapshot_at: str | None = None
+    last_confirmed_at: str | None = None
+    last_proven_at: str | None = None
+    age_seconds: float | None = None
+    bytes: int = 0
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is young enough, and what time it is."""
+
+    now: datetime
+    max_age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was read of one database at one destination beside the listing.
+
+    `latest` is an error where latest.json cannot be used, None where there is
+    none; `drills` are the last ones of its snapshots, by object.
+    """
+
+    latest: Manifest | ManifestError | None
+    drills: Mapping[str, Drilled]
+
+
+def database_status(
+    subjects: Sequence[Subject],
+    destinations: Sequence[Destination],
+    rclone: Rclone,
+    limits: Limits,
+    remembered: Mapping[str, Mapping[str, DrillRecord]],
+) -> list[StatusEntry]:
+    """The freshness of each database, the worst of all destinations.
+
+    `remembered` has, by destination, the drills that only this host knows.
+    """
+    found: dict[str, list[StatusEntry]] = {subject.name: [] for subject in subjects}
+    for destination in destinations:
+        for entry in _at(destination, subjects, rclone, limits, remembered):
+            found[entry.name].append(entry)
+    return [_worst(found[subject.name]) for subject in subjects]
+
+
+def _at(
+    destination: Destination,
+    subjects: Sequence[Subject],
+    rclone: Rclone,
+    limits: Limits,
+    remembered: Mapping[str, Mapping[str, DrillRecord]],
+) -> Iterable[StatusEntry]:
+    to = destination.to
+    if destination.error:
+        return [failed(one, to, destination.error) for one in subjects]
+    shelves = read_shelves(to, (destination.listing or {}).values())
+    wanted = [shelves[one.name] for one in subjects if one.name in shelves]
+    contents, error = try_papers(rclone, to, papers_of(wanted))
+    known = remembered.get(to, {})
+    entries = []
+    for subject in subjects:
+        shelf = shelves.get(subject.name) or DatabaseShelf(subject.name, (), (), None)
+        drills = last_drills(shelf.snapshots, contents, known, limits.now)
+        evidence = Evidence(read_latest(shelf, shelf.latest, contents, to, error), drills)
+        entries.append(judge(subject, to, shelf, evidence, limits))
+    return entries
+
+
+def papers_of(shelves: Iterable[DatabaseShelf]) -> list[RemoteObject]:
+    """What has to be read of some databases: each latest.json, and the marks of drills."""
+    papers = []
+    for shelf in shelves:
+        papers += [shelf.latest] if shelf.latest else []
+        papers += marks_of(shelf.snapshots)
+    return papers
+
+
+def read_latest(
+    shelf: DatabaseShelf,
+    paper: RemoteObject | None,
+    contents: Mapping[str, bytes],
+    to: str,
+    error: RcloneError | None,
+) -> Manifest | ManifestError | None:
+    """A database's latest.json, out of what was fetched; `error` is rclone's if some is missing."""
+    if paper is None:
+        return None
+    latest = read_manifest(paper, contents, to)
+    if isinstance(latest, ManifestError) and paper.path not in contents and error:
+        return ManifestError(f"{latest.message}: {error.message}", hint=latest.hint or error.hint)
+    if isinstance(latest, Manifest) and latest.database != shelf.database:
+        return ManifestError(f"{to}/{paper.path}: is the manifest of {latest.database!r}")
+    return latest
+
+
+def judge(
+    subject: Subject, to: str, shelf: DatabaseShelf, evidence: Evidence, limits: Limits
+) -> StatusEntry:
+    """What the evidence amounts to.
+
+    Snapshots that failed their last drill, or are not as large as latest.json says, count as none.
+    """
+    notes: list[str] = []
+    sound = list(_sound(shelf, evidence, limits.now, notes))
+    latest, confirmed_at = evidence.latest, None
+    times = [sound[0].taken_at] if sound else []
+    if isinstance(latest, Manifest):
+        confirmed_at = _confirmed_at(latest, shelf, limits.now, notes)
+        if confirmed_at and any(one.object == latest.object for one in sound):
+            times.append(confirmed_at)
+    elif latest is None and sound:
+        notes.append("there is no latest.json")
+    age = max(0.0, (limits.now - max(times)).total_seconds()) if times else None
+    outcome: Outcome = "fresh"
+    if isinstance(latest, ManifestError):
+        outcome = "failed"
+        notes.insert(0, latest.full_text)
+    elif age is None:
+        outcome = "missing"
+        if not shelf.snapshots:
+            notes.insert(0, f"no snapshot at {to}")
+    elif age > limits.max_age_seconds:
+        outcome = "stale"
+        notes.insert(0, f"{span(age)} old at {to}, the limit is {span(limits.max_age_seconds)}")
+    proven = [d.at for d in evidence.drills.values() if d.outcome == "proven" and d.at]
+    codes = {"fresh": 0, "failed": KeeperError.exit_code}
+    return StatusEntry(
+        subject.name,
+        subject.path,
+        outcome,
+        "; ".join(notes) or None,
+        to=to,
+        last_snapshot_at=timestamp(sound[0].taken_at) if sound else None,
+        last_confirmed_at=timestamp(confirmed_at) if confirmed_at else None,
+        last_proven_at=timestamp(max(proven)) if proven else None,
+        age_seconds=None if age is None else round(age, 3),
+        bytes=sound[0].bytes if sound else 0,
+        exit_code=codes.get(outcome, CheckError.exit_code),
+    )
+
+
+def _sound(
+    shelf: DatabaseShelf, evidence: Evidence, now: datetime, notes: list[str]
+) -> Iterable[Snapshot]:
+    """The snapshots that count, newest first; why others do not is noted."""
+    ahead = [one for one in shelf.snapshots if is_ahead(one.taken_at, now)]
+    if ahead:
+        notes.append(f"{ahead[0].object} is dated in the future, so it does not count")
+    broken = 0
+    for snapshot in shelf.snapshots:
+        last = evidence.drills.get(snapshot.object)
+        if last and last.outcome == "failed":
+            broken += 1
+            if broken == 1:
+                notes.append(f"{snapshot.object} failed its last drill, so it does not count")
+        elif _is_cut(snapshot, evidence.latest):
+            size = f"{snapshot.bytes} bytes, unlike what latest.json says"
+            notes.append(f"{snapshot.object} has {size}, so it does not count")
+        elif snapshot not in ahead:
+            yield snapshot
+    if broken > 1:
+        notes.append(f"{counted(broken - 1, 'older snapshot')} failed too")
+
+
+def _is_cut(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> bool:
+    """Whether a snapshot has another size than when it was confirmed."""
+    if not isinstance(latest, Manifest) or latest.object != snapshot.object:
+        return False
+    return latest.bytes != snapshot.bytes
+
+
+def _confirmed_at(
+    latest: Manifest, shelf: DatabaseShelf, now: datetime, notes: list[str]
+) -> datetime | None:
+    """When a snapshot that is really there was last confirmed; what is not believed is noted."""
+    held = next((one for one in shelf.snapshots if one.object == latest.object), None)
+    if held is None:
+        lack = f"latest.json names {latest.object}, which is not there"
+        notes.append(f"{lack}: only the listing counts")
+        return None
+    if _is_cut(held, latest):
+        return None
+    if hold := hold_of(latest.raw):
+        notes.append(on_hold(shelf.database, hold.tables))
+    if latest.confirmed_at and is_ahead(latest.confirmed_at, now):
+        said = timestamp(latest.confirmed_at)
+        notes.append(f"latest.json was confirmed in the future ({said}), which is not believed")
+        return None
+    return latest.confirmed_at
+
+
+def failed(subject: Subject, to: str, error: KeeperError) -> StatusEntry:
+    """The entry of a database of which nothing can be told."""
+    return StatusEntry(
+        subject.name, subject.path, "failed", error.full_text, to=to, exit_code=error.exit_code
+    )
+
+
+def excused(entry: StatusEntry) -> StatusEntry:
+    """The entry of an optional database that is not on this host: nothing new can be expected."""
+    if entry.outcome not in ("stale", "missing"):
+        return entry
+    reason = f"not on this host, and it is optional: {entry.reason}"
+    return replace(entry, outcome="skipped", reason=reason, exit_code=0)
+
+
+def _worst(entries: Sequence[StatusEntry]) -> StatusEntry:
+    """The entry of the destination that is worst off; it names itself where there are several."""
+    worst = max(entries, key=lambda e: (_SEVERITY.index(e.outcome), e.age_seconds or 0.0))
+    reason = worst.reason
+    if len(entries) > 1 and reason and str(worst.to) not in reason:
+        reason = f"{worst.to}: {reason}"
+    return replace(worst, reason=reason, exit_code=max(entry.exit_code for entry in entries))

@@ -1,0 +1,150 @@
+"""Findings about rclone and the destinations."""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlitekeeper.destination.catalog import read_shelves
+from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.manifest import Manifest
+from sqlitekeeper.destination.metadata import read_manifest, try_papers
+from sqlitekeeper.doctor.finding import INSTALL, BackupPlan, Finding, Level, _host, _me, _unwritable
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.local_folder import is_local
+from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.wording import span
+
+OLDEST_RCLONE = (1, 60)
+# What cron gives a job: crontab(5) on Debian.
+CRON_PATH = "/usr/bin:/bin"
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+
+def _rclone(plan: BackupPlan) -> Iterator[Finding]:
+    try:
+        rclone = Rclone(
+            find_rclone(plan.rclone), plan.rclone_args, timeout_seconds=plan.timeout_seconds
+        )
+        version = rclone.version()
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        level: Level = "fail" if plan.to else "warn"
+        yield _host(level, "rclone", trouble.message, trouble.hint or INSTALL)
+        return
+    yield _host("ok", "rclone", f"{rclone.program}: {version}")
+    yield judge_version(rclone.program, version)
+    yield _cron_path(plan, rclone.program)
+    if not plan.to:
+        return
+    try:
+        known = rclone.remotes()
+    except (KeeperError, OSError) as error:
+        trouble = as_keeper_error(error)
+        yield _host("fail", "remote", trouble.message, trouble.hint or "rclone config")
+        return
+    for to in dict.fromkeys((*plan.to, *plan.files_to)):
+        yield _remote(plan, to, known)
+
+
+def judge_version(program: str, version: str) -> Finding:
+    """Whether an rclone of this version, such as "v1.60.1-DEV", is new enough."""
+    oldest = ".".join(map(str, OLDEST_RCLONE))
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    if numbers is None:
+        message = f"{program}: version {version!r} cannot be read; {oldest} is needed"
+        return _host("warn", "rclone_version", message, INSTALL)
+    if (int(numbers[1]), int(numbers[2])) < OLDEST_RCLONE:
+        message = f"{program}: is {version}; keeper needs {oldest} or newer"
+        return _host("fail", "rclone_version", message, INSTALL)
+    return _host("ok", "rclone_version", f"{version} is new enough")
+
+
+def _cron_path(plan: BackupPlan, program: str) -> Finding:
+    """Whether a job of cron's finds an rclone too; it has neither our PATH nor $KEEPER_RCLONE."""
+    beside = str(Path(sys.executable).with_name("rclone"))
+    tried = [plan.rclone] if plan.rclone else [beside, "rclone"]
+    if found := next(filter(None, (shutil.which(one, path=CRON_PATH) for one in tried)), None):
+        return _host("ok", "cron_path", f"cron finds {found}")
+    return _host(
+        "warn",
+        "cron_path",
+        f"{program} is not found with cron's PATH ({CRON_PATH}), nor beside Python",
+        f'rclone = "{os.path.abspath(program)}" at the top of {plan.toml}',  # noqa: PTH100
+    )
+
+
+def _remote(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
+    if is_local(to):
+        return _folder(plan, to, known)
+    name = re.split("[:,]", to, maxsplit=1)[0]
+    # rclone asks the environment first, in capitals, whatever it lists.
+    variable = f"RCLONE_CONFIG_{name.upper().replace('-', '_')}_TYPE"
+    if not name or name in known or variable in os.environ:
+        return _host("ok", "remote", f"{to}: rclone knows this remote")
+    there = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
+    return _host(
+        "fail",
+        "remote",
+        f"{to}: rclone has no remote {name}; {there}, for this user",
+        f"rclone config  # make a remote called {name}, as the user that runs keeper",
+    )
+
+
+def _folder(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
+    """A folder that bears a remote's name, where keeper.toml lies: `to = "b2"` lacks its colon."""
+    if plan.file is not None:
+        base = Path(os.path.abspath(plan.file)).parent  # noqa: PTH100 (symlinks stay)
+        first, _, rest = os.path.relpath(to, base).partition("/")
+        section = "[backup]" if to in plan.to else "[[files]]"
+        if first in known:
+            return _host(
+                "warn",
+                "remote",
+                f"{to}: is a local folder with the name of the remote {first}; was the colon"
+                " forgotten?",
+                f'to = "{first}:{rest}" in {section} of {plan.toml}',
+            )
+    if problem := _unwritable(Path(to)):
+        fix = f"mount what belongs there, or make it a folder of {_me()}: {shlex.quote(to)}"
+        return _host("fail", "remote", f"{to}: {problem}", fix)
+    return _host("ok", "remote", f"{to}: a local folder")
+
+
+def diagnose_remotes(plan: BackupPlan, rclone: Rclone, now: datetime) -> Iterator[Finding]:
+    """Ask every destination: does it answer, and does its newest word fit this host's clock?"""
+    for to in dict.fromkeys(plan.to):
+        destination = look(rclone, to)
+        if destination.error:
+            error = destination.error
+            fix = error.hint or f"rclone lsf {shlex.quote(to)} -vv  # says more"
+            yield _host("fail", "reachable", f"{to}: {error.message}", fix)
+            continue
+        there = "answers" if destination.listing is not None else "answers; there is nothing yet"
+        yield _host("ok", "reachable", f"{to}: {there}")
+        shelves = read_shelves(to, (destination.listing or {}).values()).values()
+        papers = [shelf.latest for shelf in shelves if shelf.latest]
+        contents, _ = try_papers(rclone, to, papers)
+        manifests = [read_manifest(paper, contents, to) for paper in papers]
+        said = [one.confirmed_at for one in manifests if isinstance(one, Manifest)]
+        yield judge_clock(to, (moment for moment in said if moment), now)
+
+
+def judge_clock(to: str, confirmed: Iterable[datetime], now: datetime) -> Finding:
+    """Whether a destination holds a confirmation from this host's future."""
+    newest = max(confirmed, default=None)
+    if newest is None or newest <= now + CLOCK_TOLERANCE:
+        return _host("ok", "clock", f"{to}: nothing there is from the future")
+    ahead = span((newest - now).total_seconds())
+    return _host(
+        "warn",
+        "clock",
+        f"{to}: was last confirmed at {newest.astimezone(UTC).isoformat(timespec='seconds')},"
+        f" {ahead} ahead of this host's clock: one of the clocks is wrong",
+        "timedatectl set-ntp true",
+    )

@@ -1,0 +1,148 @@
+"""What is risky about this host and its backups: rclone, staging, state, destinations.
+
+Nothing is changed, and nothing leaves the host but in `diagnose_remotes`, which
+lists each destination once.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sqlitekeeper.doctor.database import memory_filesystem
+from sqlitekeeper.doctor.destinations import _rclone
+from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host, _me, _unwritable
+from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.files.run import _refuse_what_is_no_folder
+from sqlitekeeper.filesystem.disks import free_bytes
+from sqlitekeeper.rclone.local_folder import is_local
+from sqlitekeeper.wording import size
+
+_MEND = "mount it, or correct the path of [[files]] {name} in keeper.toml"
+# Solid Cache, Queue and Cable of Rails 8, and whoever names theirs alike.
+SELDOM_WORTH = frozenset({"cache", "queue", "cable"})
+
+
+def diagnose_folder(name: str, path: Path) -> Finding:
+    """Whether a folder that is to be synced is there and has something in it."""
+    try:
+        _refuse_what_is_no_folder(path)
+        empty = not any(path.iterdir())
+    except (KeeperError, OSError) as error:
+        message = as_keeper_error(error).message
+        return Finding("fail", None, "files", f"{name}: {message}", _MEND.format(name=name))
+    if empty:
+        message = f"{name}: {path}: is empty, which keeper files takes for a failure"
+        return Finding("fail", None, "files", message, _MEND.format(name=name))
+    return Finding("ok", None, "files", f"{name}: {path} is there, with files in it")
+
+
+def diagnose_same_disk(to: Sequence[str], paths: Mapping[str, Path]) -> Iterator[Finding]:
+    """Compare the file system of each local folder of `to` with that of each database, by name.
+
+    What cannot be looked at is left out: other checks tell of that.
+    """
+    for folder in dict.fromkeys(to):
+        device = _device(Path(folder)) if is_local(folder) else None
+        if device is None:
+            continue
+        beside = [name for name, path in paths.items() if _device(path) == device]
+        if not beside:
+            message = f"{folder}: lies on another file system than the databases"
+            yield Finding("ok", None, "same_disk", message)
+            continue
+        names = ", ".join(beside[:3]) + (f" and {len(beside) - 3} more" if beside[3:] else "")
+        yield Finding(
+            "warn",
+            None,
+            "same_disk",
+            f"{folder}: lies on the file system of {names}: one disk that fails takes both."
+            " Is a mount missing?",
+            f'mount it, or add a destination elsewhere: to = ["{folder}", "b2:my-bucket"]',
+        )
+
+
+def _device(path: Path) -> int | None:
+    """The file system that a path is on, or would be if it were made."""
+    for one in (path, *path.parents):
+        try:
+            return one.stat().st_dev
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def diagnose_host(plan: BackupPlan) -> list[Finding]:
+    """What can be said of the host without asking anyone else."""
+    findings = [_state(plan), *_staging(plan), _destination(plan)]
+    findings += _rclone(plan)
+    findings += [_worth(plan, name) for name in plan.databases]
+    return findings
+
+
+def _state(plan: BackupPlan) -> Finding:
+    folder = plan.state
+    quoted = shlex.quote(str(folder))
+    if problem := _unwritable(folder):
+        make = f"chown -R {_me()}" if folder.is_dir() else f"install -d -m 700 -o {_me()}"
+        fix = f'{make} {quoted}, or state = "..." in {plan.toml}'
+        return _host("fail", "state", f"{folder}: state folder: {problem}", fix)
+    if folder.is_dir():
+        if folder.stat().st_mode & 0o002:
+            message = f"{folder}: state folder: everyone may write to it"
+            return _host("fail", "state", message, f"chmod 700 {quoted}")
+        return _host("ok", "state", f"{folder}: can be written")
+    return _host("ok", "state", f"{folder}: will be made by the first run")
+
+
+def _staging(plan: BackupPlan) -> Iterator[Finding]:
+    folder = plan.staging
+    other = f'staging = "/another/folder" in [backup] of {plan.toml}'
+    if not folder.is_dir():
+        message = f"{folder}: staging folder: there is none"
+        yield _host("fail", "staging", message, f"mkdir -p {shlex.quote(str(folder))}")
+        return
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield _host("fail", "staging", f"{folder}: this user cannot write to it", other)
+        return
+    yield _host("ok", "staging", f"{folder}: can be written")
+    if memory := memory_filesystem(folder):
+        message = f"{folder}: lies on {memory}: snapshots would take up memory"
+        yield _host("warn", "staging_memory", message, other)
+    else:
+        yield _host("ok", "staging_memory", f"{folder}: lies on a disk")
+    free = free_bytes(folder)
+    if free < plan.largest_bytes:
+        message = (
+            f"{folder}: has {size(free)} left, a snapshot of the largest database takes"
+            f" {size(plan.largest_bytes)}"
+        )
+        yield _host("fail", "staging_space", message, f"make room there, or {other}")
+    else:
+        yield _host("ok", "staging_space", f"{folder}: {size(free)} left")
+
+
+def _destination(plan: BackupPlan) -> Finding:
+    if plan.to:
+        return _host("ok", "destination", f"backups go to {', '.join(plan.to)}")
+    return _host(
+        "warn",
+        "destination",
+        "no destination is configured: without --to, nothing is backed up",
+        f'to = "b2:my-bucket/{{hostname}}" in [backup] of {plan.toml}',
+    )
+
+
+def _worth(plan: BackupPlan, name: str) -> Finding:
+    if SELDOM_WORTH.isdisjoint(re.split(r"[^a-z]+", name.lower())):
+        return Finding("ok", name, "worth_backup", "is worth a backup, by its name")
+    return Finding(
+        "warn",
+        name,
+        "worth_backup",
+        "is backed up, and is by its name a cache or a queue: usually not worth it",
+        f"backup = false in its [[databases]] of {plan.toml}",
+    )

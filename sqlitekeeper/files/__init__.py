@@ -1,0 +1,1 @@
+"""Folders beside the databases, synced by rclone; SQLite databases are left out."""

@@ -1,0 +1,1 @@
+"""The file system: private folders, whole writes, flushes, mounts and room."""

@@ -1,0 +1,1 @@
+"""rclone, the one program that reaches destinations: found, run, watched, understood."""

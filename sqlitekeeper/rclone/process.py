@@ -1,0 +1,224 @@
+"""The one place that runs a process: rclone, watched for as long as it gets on.
+
+What is watched is progress, not time: an upload over a slow line may take days.
+rclone counts a part of a file as done when it has read it into its memory
+(measured: 1.60 and 1.75, S3), so that with large parts its own figures stand
+still for long while bytes move. Hence the kernel's count of what the process
+reads and writes is asked too, where there is one.
+
+It does not outlive keeper, be keeper killed: it reports several times a second, and the
+Go runtime ends a program whose standard error nobody reads any more.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.log import Log
+from sqlitekeeper.workers import started, stop_if_asked
+
+# Private whatever the destination: snapshots in a local folder are files like any other.
+UMASK = 0o077
+STOP_SECONDS = 5.0
+LOOK_SECONDS = 0.5
+# Of rclone's session, beside those of the applications, see _give_way.
+NICE = 10
+# A try to connect moves a few KB, also where nobody answers; so little is no progress.
+NOISE_BYTES = 64 * 1024
+# The listing of a million objects is about 150 MB.
+LONGEST_OUTPUT = 2**30
+READ_BYTES = 64 * 1024
+
+
+class StalledError(Exception):
+    """Nothing has moved for as long as was to be waited."""
+
+
+def run_process(
+    command: Sequence[str],
+    *,
+    names: Iterable[str] | None,
+    environment: Mapping[str, str],
+    timeout_seconds: float,
+    log: Log,
+) -> tuple[int, str]:
+    """Run rclone to its end; its status (negative: the signal) and its standard output.
+
+    It gets `names` on its standard input, one on a line. What it says goes to
+    `log`. It has no terminal, so that it cannot ask anyone anything, and may be
+    run from several threads at once.
+
+    Raises:
+        RcloneError: it cannot be started, answers without end, or there is no room for `names`.
+        StalledError: for `timeout_seconds` it got no further; it was ended.
+    """
+    # Files without a name: a run that is killed leaves nothing behind.
+    with (
+        tempfile.TemporaryFile(buffering=0) as output,
+        tempfile.TemporaryFile(buffering=0) as listed,
+    ):
+        text = "".join(f"{name}\n" for name in sorted(names or ())).encode()
+        try:
+            while text:
+                text = text[listed.write(text) :]
+            listed.seek(0)
+        except OSError as error:
+            raise RcloneError(
+                f"{tempfile.gettempdir()}: cannot be written to ({error.strerror})",
+                hint="make room there, or set TMPDIR to another folder",
+            ) from None
+        start = partial(
+            subprocess.Popen[bytes],
+            command,
+            stdin=listed,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment,
+            umask=UMASK,
+            start_new_session=True,
+        )
+        with ExitStack() as stack:
+            try:
+                process = stack.enter_context(started(start, _end))
+            except OSError as error:
+                raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
+            patience = _Patience(process.pid, timeout_seconds, output, log)
+            _listen(process, log, patience)
+            status = process.wait()
+        output.seek(0)
+        return status, output.read().decode(errors="replace")
+
+
+def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -> None:
+    """Hear a process until it has ended, even if one that it started still has its log open."""
+    stream = process.stderr
+    assert stream is not None
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    closed = gives_way = False
+    while True:
+        stop_if_asked()
+        if process.returncode is None and not gives_way:
+            gives_way = _give_way(process.pid)
+        ended = process.poll() is not None
+        if closed:
+            if ended:
+                break
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_SECONDS)
+        elif poll.poll(0 if ended else LOOK_SECONDS * 1000):
+            data = os.read(stream.fileno(), READ_BYTES)
+            log.take(data)
+            closed = not data
+        elif ended:
+            break
+        patience.look()
+    log.end()
+
+
+def _give_way(pid: int) -> bool:
+    """Have applications go first where rclone wants the same processor; False: ask again.
+
+    Linux shares processors between sessions (sched(7), "autogroup"), and rclone's is one of its
+    own: it would get as much as all of an application, whose commits then wait for up to 150 ms
+    (measured beside a writer without pause, on 2 cores; 12 to 28 ms with this). Where cgroups
+    share them out, as between systemd's services with weights, this changes nothing.
+    """
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICE))
+    except BlockingIOError:
+        # The kernel lets ordinary users do so every 100 ms.
+        return False
+    except OSError:
+        return True  # there is no such thing here
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    """How far a process has come: rclone's own figures, bytes moved, bytes answered."""
+
+    figures: int
+    moved_bytes: int
+    output_bytes: int
+
+
+class _Patience:
+    """How long a process has not got any further."""
+
+    def __init__(self, pid: int, seconds: float, output: IO[bytes], log: Log) -> None:
+        self._pid = pid
+        self._seconds = seconds
+        self._output = output
+        self._log = log
+        self._last = _Signs(0, 0, 0)
+        self._since = self._looked = time.monotonic()
+
+    def look(self) -> None:
+        """Look for signs of progress, a few times a second at the most.
+
+        Raises:
+            StalledError: there was none for too long.
+            RcloneError: there is no end to its answer.
+        """
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS / 2:
+            return
+        self._looked = now
+        signs, last = self._signs(), self._last
+        if signs.output_bytes > LONGEST_OUTPUT:
+            raise RcloneError(
+                "rclone's answer is longer than 1 GiB, so it was ended",
+                hint="is it really rclone? `rclone version` should say so",
+            )
+        if (
+            signs.figures > last.figures
+            or signs.moved_bytes >= last.moved_bytes + NOISE_BYTES
+            or signs.output_bytes > last.output_bytes
+        ):
+            self._last, self._since = signs, now
+        elif now - self._since >= self._seconds:
+            raise StalledError
+
+    def _signs(self) -> _Signs:
+        output_bytes = os.fstat(self._output.fileno()).st_size
+        return _Signs(self._log.progress, self._moved_bytes(), output_bytes)
+
+    def _moved_bytes(self) -> int:
+        """What the process has read and written but for its log: proc(5), /proc/pid/io."""
+        try:
+            text = Path(f"/proc/{self._pid}/io").read_bytes()
+            facts = dict(line.split(b": ") for line in text.splitlines())
+            return int(facts[b"rchar"]) + int(facts[b"wchar"]) - self._log.bytes
+        except (OSError, ValueError, KeyError):
+            return 0
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Hear a process no longer, and end it if it has not ended, with what it started."""
+    if process.stderr:
+        process.stderr.close()
+    if process.poll() is None:
+        _signal_group(process, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        # Also what a script around rclone has left behind.
+        _signal_group(process, signal.SIGKILL)
+        # In the kernel's hands, on a network file system that hangs, it dies later.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(OSError):
+        os.killpg(process.pid, number)

@@ -1,0 +1,1 @@
+"""Snapshots brought back, and drills that prove that they can be."""

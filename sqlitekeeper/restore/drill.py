@@ -1,0 +1,346 @@
+"""Drills: download snapshots, prove that they restore, and leave the result beside them.
+
+    listing -> choice of a snapshot -> manifests (one rclone run) -> snapshots, one by one
+            -> proof -> marks at the destination (one rclone run for each batch)
+
+Nothing here looks at a live database.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper.destination.catalog import DatabaseShelf, Mark, Snapshot, Subject, read_shelves
+from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.drill_records import (
+    DrillRecord,
+    Marking,
+    last_drills,
+    leave_marks,
+    lift_hold,
+    marks_of,
+)
+from sqlitekeeper.destination.hold import hold_of
+from sqlitekeeper.destination.layout import latest_object, manifest_object, parse_object
+from sqlitekeeper.destination.manifest import Manifest, ManifestError, NewerFormatError, timestamp
+from sqlitekeeper.destination.metadata import read_manifest, try_papers
+from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.filesystem.disks import free_bytes
+from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.restore.choose import LATEST, choose, longest_undrilled, promised_snapshots
+from sqlitekeeper.restore.download import fetch_snapshot
+from sqlitekeeper.restore.verify import Proof, contradiction, is_damage, prove
+from sqlitekeeper.state.history import History, remembered_drills
+from sqlitekeeper.state.locks import database_lock
+from sqlitekeeper.wording import size
+
+# An interrupted run of many drills keeps the marks of all but the last few.
+BATCH = 50
+SPARE_BYTES = 2**20
+LOCK_WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrillOptions:
+    """Which snapshot, and what surrounds the run.
+
+    `at` is what `choose` takes; with `rotate` it is the snapshot whose last
+    drill is the longest ago instead, never drilled ones first, the oldest of
+    them first. `asked_by_person` says that a hold may be lifted.
+    """
+
+    rclone: Rclone
+    staging: Path
+    state: Path
+    host: str
+    clock: Callable[[], datetime]
+    at: str = LATEST
+    rotate: bool = False
+    asked_by_person: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """One snapshot's drill; None where it ended before it came to that."""
+
+    name: str
+    path: Path | None
+    outcome: Literal["proven", "failed", "skipped"]
+    reason: str | None = None
+    to: str | None = None
+    object: str | None = None
+    taken_at: str | None = None
+    bytes: int = 0
+    sha256_ok: bool | None = None
+    check: Literal["ok", "failed"] | None = None
+    rows_ok: bool | None = None
+    seconds: float = 0.0
+    exit_code: int = 0
+
+
+def drill(
+    subjects: Sequence[Subject],
+    destinations: Sequence[Destination],
+    options: DrillOptions,
+    listen: Listener = ignore,
+) -> list[DrillResult]:
+    """Drill every database at every destination; one that fails does not stop the others.
+
+    Raises:
+        KeeperError: there is no staging folder.
+    """
+    for litter in remove_staging_litter(options.staging):
+        listen(Note("", f"removed {litter}, left by a run that was killed"))
+    results: dict[tuple[str, str], DrillResult] = {}
+    with staging_folder(options.staging) as folder:
+        for destination in destinations:
+            work = _AtDestination(destination, options, folder, listen)
+            for result in work.drill(subjects):
+                results[result.name, destination.to] = result
+    return [results[subject.name, d.to] for subject in subjects for d in destinations]
+
+
+@dataclass(slots=True)
+class _AtDestination:
+    destination: Destination
+    options: DrillOptions
+    folder: Path
+    listen: Listener
+    papers: dict[str, bytes] = field(default_factory=dict)
+    papers_error: RcloneError | None = None
+    unmarked: list[Marking] = field(default_factory=list)
+
+    @property
+    def to(self) -> str:
+        return self.destination.to
+
+    @property
+    def listing(self) -> dict[str, RemoteObject]:
+        return self.destination.listing or {}
+
+    def drill(self, subjects: Sequence[Subject]) -> list[DrillResult]:
+        if self.destination.error:
+            return [self._failed(one, None, self.destination.error) for one in subjects]
+        shelves = read_shelves(self.to, self.listing.values())
+        chosen = self._choose(subjects, shelves)
+        found = [one for one in chosen.values() if isinstance(one, Snapshot)]
+        self._fetch_papers(found)
+        results = []
+        for subject in subjects:
+            choice = chosen[subject.name]
+            if isinstance(choice, KeeperError):
+                results.append(self._failed(subject, None, choice))
+            else:
+                results.append(self._one(subject, choice))
+            if len(self.unmarked) >= BATCH:
+                self._leave_marks()
+        self._leave_marks()
+        if self.options.asked_by_person:
+            for subject, result in zip(subjects, results, strict=True):
+                if result.outcome == "proven":
+                    self._lift_hold(subject, result)
+        return results
+
+    def _choose(
+        self, subjects: Iterable[Subject], shelves: dict[str, DatabaseShelf]
+    ) -> dict[str, Snapshot | KeeperError]:
+        promised = {
+            s.name: promised_snapshots(self.to, shelves[s.name]) if s.name in shelves else []
+            for s in subjects
+        }
+        last = self._last_drills(promised.values()) if self.options.rotate else {}
+        chosen: dict[str, Snapshot | KeeperError] = {}
+        for name, snapshots in promised.items():
+            try:
+                if not snapshots:
+                    raise CheckError(f"no snapshot at {self.to}")
+                chosen[name] = (
+                    longest_undrilled(snapshots, last)
+                    if self.options.rotate
+                    else choose(snapshots, self.options.at, self.options.clock())
+                )
+            except KeeperError as error:
+                chosen[name] = error
+        return chosen
+
+    def _last_drills(self, shelves: Iterable[list[Snapshot]]) -> dict[str, datetime]:
+        """When snapshots were last drilled, by object, as far as that is known."""
+        snapshots = [snapshot for shelf in shelves for snapshot in shelf]
+        contents, error = try_papers(self.options.rclone, self.to, marks_of(snapshots))
+        if error:
+            self._warn("", f"some marks of earlier drills cannot be read: {error.full_text}")
+        remembered = remembered_drills(self.options.state, self.to, self.listen)
+        found = last_drills(snapshots, contents, remembered, self.options.clock())
+        return {name: last.at for name, last in found.items() if last.at}
+
+    def _fetch_papers(self, snapshots: Sequence[Snapshot]) -> None:
+        """The manifests of what was chosen and, where it matters, each latest.json."""
+        paths = [manifest_object(snapshot.object) for snapshot in snapshots]
+        if self._newest_is_asked or self.options.asked_by_person:
+            paths += [latest_object(snapshot.database) for snapshot in snapshots]
+        objects = [self.listing[path] for path in paths if path in self.listing]
+        self.papers, self.papers_error = try_papers(self.options.rclone, self.to, objects)
+
+    @property
+    def _newest_is_asked(self) -> bool:
+        return not self.options.rotate and self.options.at == LATEST
+
+    def _one(self, subject: Subject, snapshot: Snapshot) -> DrillResult:
+        began = time.monotonic()
+        try:
+            snapshot = self._newer_by_latest(snapshot)
+            proof = self._proof(snapshot)
+        except (KeeperError, OSError) as error:
+            trouble = as_keeper_error(error)
+            if not isinstance(trouble, CheckError):
+                return self._failed(subject, snapshot, trouble)
+            proof = Proof(problem=trouble.full_text)
+        finally:
+            (self.folder / snapshot.object).unlink(missing_ok=True)
+        for remark in proof.remarks:
+            self._warn(subject.name, remark)
+        reason = f"{snapshot.object} at {self.to}: {proof.problem}" if proof.problem else None
+        outcome: Mark = "failed" if reason else "proven"
+        marking = Marking(snapshot.object, self.options.clock(), outcome, proof.problem)
+        self.unmarked.append(marking)
+        seconds = round(time.monotonic() - began, 3)
+        if not reason:
+            text = f"{snapshot.object} at {self.to} proven in {seconds:.1f} s"
+            self.listen(Note(subject.name, text))
+        return DrillResult(
+            subject.name,
+            subject.path,
+            outcome,
+            reason,
+            to=self.to,
+            object=snapshot.object,
+            taken_at=timestamp(snapshot.taken_at),
+            bytes=snapshot.bytes,
+            sha256_ok=proof.sha256_ok,
+            check=proof.check,
+            rows_ok=proof.rows_ok,
+            seconds=seconds,
+            exit_code=CheckError.exit_code if reason else 0,
+        )
+
+    def _newer_by_latest(self, snapshot: Snapshot) -> Snapshot:
+        """What latest.json names as the newest, where that is not there any more.
+
+        It may be younger than the listing; so the destination is asked again.
+        """
+        path = latest_object(snapshot.database)
+        if not self._newest_is_asked or path not in self.listing:
+            return snapshot
+        latest = read_manifest(self.listing[path], self.papers, self.to)
+        if isinstance(latest, ManifestError):
+            self._warn(snapshot.database, latest.full_text)
+            return snapshot
+        named = parse_object(latest.object)
+        if (
+            named is None
+            or named.database != snapshot.database
+            or (named.taken_at, latest.object) <= (snapshot.taken_at, snapshot.object)
+            or self.options.rclone.confirm(self.to, [latest.object])
+        ):
+            return snapshot
+        return Snapshot(snapshot.database, self.to, latest.object, named.taken_at, 0)
+
+    def _proof(self, snapshot: Snapshot) -> Proof:
+        """Fetch a snapshot and prove it.
+
+        Raises:
+            CheckError: it is not there, or not what was once stored.
+            KeeperError: nothing can be said of it.
+        """
+        if snapshot.object not in self.listing:
+            raise CheckError(
+                "it is not there any more, though its manifest or latest.json names it"
+            )
+        manifest = self._manifest(snapshot)
+        if found := contradiction(snapshot, manifest):
+            return found
+        need, free = snapshot.bytes + SPARE_BYTES, free_bytes(self.folder)
+        if need > free:
+            raise KeeperError(
+                f"the drill needs {size(need)} in {self.options.staging}, which has {size(free)}",
+                hint="point backup.staging in keeper.toml at a larger file system",
+            )
+        try:
+            file = fetch_snapshot(self.options.rclone, self.to, snapshot, self.folder, self.listen)
+        except RcloneError as error:
+            if is_damage(error):
+                raise CheckError(error.message) from None
+            raise
+        return prove(file, manifest, self.listen)
+
+    def _manifest(self, snapshot: Snapshot) -> Manifest:
+        item = self.listing[manifest_object(snapshot.object)]
+        manifest = read_manifest(item, self.papers, self.to)
+        if isinstance(manifest, Manifest):
+            return manifest
+        if isinstance(manifest, NewerFormatError):
+            raise manifest
+        if item.path not in self.papers and self.papers_error:
+            raise self.papers_error
+        raise CheckError(manifest.message)
+
+    def _leave_marks(self) -> None:
+        marks, self.unmarked = self.unmarked, []
+        refused = leave_marks(
+            self.options.rclone, self.destination, marks, self.options.host, self.listen
+        )
+        try:
+            if refused:
+                records = [DrillRecord(one.object, one.at, one.outcome) for one in refused]
+                History(self.options.state).add_drills(self.to, records, self.listing.keys())
+        except (KeeperError, OSError) as error:
+            self._warn("", f"the drill is not remembered: {error}")
+
+    def _lift_hold(self, subject: Subject, result: DrillResult) -> None:
+        """Let a database be pruned again, if it is on hold, and its newest snapshot was proven."""
+        paper = self.listing.get(latest_object(subject.name))
+        seen = read_manifest(paper, self.papers, self.to) if paper else None
+        if paper is None or not isinstance(seen, Manifest) or not hold_of(seen.raw):
+            return
+        if result.object != seen.object:
+            # An older one may be from before the loss, and says nothing of what is left.
+            self.listen(Note(subject.name, "the hold on pruning stays: not the newest snapshot"))
+            return
+        state, path = self.options.state, subject.path
+        lock = database_lock(state, path, wait_seconds=LOCK_WAIT_SECONDS) if path else nullcontext()
+        try:
+            with lock:
+                lift_hold(self.options.rclone, self.destination, paper)
+        except (KeeperError, OSError) as error:
+            text = f"the hold on pruning stays: {as_keeper_error(error).full_text}"
+            self._warn(subject.name, text)
+        else:
+            text = f"the hold on pruning at {self.to} is lifted, as you asked for this drill"
+            self.listen(Note(subject.name, text))
+
+    def _failed(
+        self, subject: Subject, snapshot: Snapshot | None, error: KeeperError
+    ) -> DrillResult:
+        """A drill that did not come to a proof, so that nothing is known of the snapshot."""
+        return DrillResult(
+            subject.name,
+            subject.path,
+            "failed",
+            error.full_text,
+            to=self.to,
+            object=snapshot.object if snapshot else None,
+            taken_at=timestamp(snapshot.taken_at) if snapshot else None,
+            bytes=snapshot.bytes if snapshot else 0,
+            exit_code=error.exit_code,
+        )
+
+    def _warn(self, name: str, text: str) -> None:
+        self.listen(Note(name, text, Level.WARNING))

@@ -1,0 +1,240 @@
+"""Bringing a snapshot back: download, prove, dress, and only then put it in place."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlitekeeper import wording
+from sqlitekeeper.database.check import check_snapshot
+from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
+from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
+from sqlitekeeper.database.files import SIDECARS
+from sqlitekeeper.database.replace.exclusive import refuse_if_open
+from sqlitekeeper.database.replace.replace import Placed, dress, exists_already, place
+from sqlitekeeper.database.replace.undo import undo
+from sqlitekeeper.database.replace.unseen import refuse_unseen
+from sqlitekeeper.database.set_aside import remove_unfinished
+from sqlitekeeper.destination.catalog import Snapshot
+from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestError
+from sqlitekeeper.errors import CheckError, KeeperError
+from sqlitekeeper.events import Level, Listener, Note, ignore
+from sqlitekeeper.filesystem.checksum import sha256_of
+from sqlitekeeper.filesystem.disks import free_bytes
+from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
+from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.restore.download import SPARE_BYTES, fetch_manifest, fetch_snapshot
+from sqlitekeeper.restore.verify import contradiction, is_damage, prove
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreResult:
+    """What a restore did; `set_aside` holds the old database, or what it had left beside it."""
+
+    name: str
+    path: Path
+    outcome: Literal["restored", "failed"]
+    object: str | None = None
+    sha256: str | None = None
+    set_aside: tuple[Path, ...] = ()
+    reason: str | None = None
+    exit_code: int = 0
+
+    @property
+    def can_be_undone(self) -> bool:
+        """Whether a database was set aside, and not only a WAL that had lost its own."""
+        return any(not path.name.endswith(SIDECARS) for path in self.set_aside)
+
+
+def refuse_target(target: Path, replace: bool, assume_stopped: bool) -> None:
+    """Say early, before anything is downloaded, why a file cannot be put there.
+
+    Raises:
+        KeeperError: the folder is missing, or there is a file and `replace` is not set.
+        BusyError: a process has the file open, deleted or not; or may have, and cannot be seen.
+    """
+    if not target.parent.is_dir():
+        raise KeeperError(
+            f"{target}: the folder {target.parent} does not exist",
+            hint=f"create it first: mkdir -p {shlex.quote(str(target.parent))}",
+        )
+    if target.is_dir():
+        raise KeeperError(f"{target}: is a folder")
+    if target.exists() and not replace:
+        raise exists_already(target)
+    if target.exists() and not target.is_file():
+        raise KeeperError(f"{target}: is not a regular file")
+    refuse_if_open(target)
+    if target.exists() and not assume_stopped:
+        refuse_unseen(target)
+
+
+def restore(
+    candidates: Sequence[tuple[Destination, Snapshot]],
+    target: Path,
+    rclone: Rclone,
+    clock: Callable[[], datetime],
+    listen: Listener = ignore,
+    *,
+    replace: bool = False,
+    no_manifest: bool = False,
+    assume_stopped: bool = False,
+) -> RestoreResult:
+    """Restore the same snapshot from the first destination whose copy proves sound.
+
+    Without `replace` only to where there is nothing, also once it is downloaded.
+    With `assume_stopped` also where it cannot be known that nobody has the file open. With
+    `no_manifest` one without a manifest that can be used is good enough,
+    if its integrity is.
+
+    Raises:
+        CheckError: no copy is what its manifest says; all of them were looked at.
+        BusyError: somebody has the database open.
+        KeeperError: there is a file and `replace` is not set, there is no room, or a
+            copy could not be fetched.
+    """
+    _tell_of_litter(target, listen)
+    with staging_folder(target.parent, setting=None) as folder:
+        # What is downloaded has a database's name, and that may be any.
+        downloads, workshop = folder / "downloads", folder / "workshop"
+        downloads.mkdir()
+        workshop.mkdir()
+        errors: list[KeeperError] = []
+        for destination, snapshot in candidates:
+            try:
+                file, sha256, manifest = _fetch(
+                    destination, snapshot, target, rclone, downloads, listen, no_manifest
+                )
+            except KeeperError as error:
+                errors.append(error)
+                if len(errors) < len(candidates):
+                    listen(Note(snapshot.database, error.full_text, Level.WARNING))
+                continue
+            if manifest and manifest.journal_mode == "wal":
+                _set_wal_mode(file)
+            mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)
+            dress(file, target, mode, listen, acl)
+            placed = place(
+                file,
+                target,
+                clock(),
+                workshop,
+                listen,
+                replace=replace,
+                assume_stopped=assume_stopped,
+            )
+            return RestoreResult(
+                snapshot.database,
+                target,
+                "restored",
+                snapshot.object,
+                sha256,
+                placed.set_aside,
+                _cut_off(placed, target),
+            )
+    # One that could not be fetched may be sound, so another's damage is not the last word.
+    unseen = [error for error in errors if not isinstance(error, CheckError)]
+    if unseen and unseen[-1] is not errors[-1]:
+        listen(Note(candidates[-1][1].database, errors[-1].full_text, Level.WARNING))
+    raise (unseen or errors)[-1]
+
+
+def undo_restore(
+    name: str,
+    target: Path,
+    clock: Callable[[], datetime],
+    listen: Listener = ignore,
+    *,
+    assume_stopped: bool = False,
+) -> RestoreResult:
+    """Bring back what the last restore set aside.
+
+    Raises:
+        KeeperError: nothing was set aside, or there is no room for a copy.
+        BusyError: somebody has the database open.
+    """
+    _tell_of_litter(target, listen)
+    with staging_folder(target.parent, setting=None) as workshop:
+        source, placed = undo(target, clock(), workshop, listen, assume_stopped=assume_stopped)
+    listen(Note(name, f"brought back {source.name}"))
+    return RestoreResult(
+        name,
+        target,
+        "restored",
+        set_aside=placed.set_aside,
+        reason=_cut_off(placed, target),
+    )
+
+
+def _cut_off(placed: Placed, target: Path) -> str | None:
+    """What a person has to do about processes that had opened the old file meanwhile."""
+    if not placed.latecomers:
+        return None
+    who = ", ".join(map(str, placed.latecomers))
+    return f"restart {who}: it had just opened the old {target.name}, and cannot use it any more"
+
+
+def _tell_of_litter(target: Path, listen: Listener) -> None:
+    for litter in remove_staging_litter(target.parent):
+        text = f"removed {litter}, left by a restore that was killed; {target} was not half-written"
+        listen(Note("", text))
+    for unfinished in remove_unfinished(target):
+        text = f"removed the name {unfinished.name}, left by a restore that was killed before it"
+        listen(Note("", f"{text} replaced anything"))
+
+
+def _fetch(
+    destination: Destination,
+    snapshot: Snapshot,
+    target: Path,
+    rclone: Rclone,
+    folder: Path,
+    listen: Listener,
+    no_manifest: bool,
+) -> tuple[Path, str, Manifest | None]:
+    """Download a snapshot and prove it: its file, sha256 and manifest."""
+    need, free = snapshot.bytes + SPARE_BYTES, free_bytes(folder)
+    if need > free:
+        raise KeeperError(
+            f"{target}: the snapshot needs {wording.size(need)} in {target.parent},"
+            f" which has {wording.size(free)}"
+        )
+    try:
+        manifest = fetch_manifest(rclone, destination, snapshot)
+    except ManifestError as error:
+        if not no_manifest:
+            raise
+        listen(Note(snapshot.database, error.full_text, Level.WARNING))
+        manifest = None
+    if manifest and (found := contradiction(snapshot, manifest)):
+        raise CheckError(f"{snapshot.object}: {found.problem}")
+    try:
+        file = fetch_snapshot(
+            rclone, destination.to, snapshot, folder, listen, beside=target.parent
+        )
+    except RcloneError as error:
+        if is_damage(error):
+            raise CheckError(error.message) from None
+        raise
+    sha256 = sha256_of(file)
+    if manifest is None:
+        check_snapshot(file, sha256, "integrity")
+    elif problem := prove(file, manifest, listen, full_text=False).problem:
+        raise CheckError(f"{snapshot.object}: {problem}")
+    said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
+    listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
+    return file, sha256, manifest
+
+
+def _set_wal_mode(file: Path) -> None:
+    """WAL mode as the source had it; a snapshot is always in rollback-journal mode."""
+    with sqlite_errors(file), open_database(file, write=True) as connection:
+        if connection.pragma("journal_mode", "wal") != "wal":
+            raise KeeperError(f"{file}: WAL mode could not be set")
+        page_size, checksums = pragma_int(connection, "page_size"), has_checksums(connection)
+    if checksums:
+        renew_first_checksum(file, page_size)
