@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,26 @@ from tests.conftest import REPOSITORY
 PACKAGE = REPOSITORY / "sqlitekeeper"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-# What anyone may import: errors, events, words, threads, and what hides secrets.
+# Ground that anyone may import: errors, events, words, threads, and what hides secrets.
 EVERYWHERE = {"errors", "events", "redaction", "wording", "workers", ""}
+WORK = {"backup", "restore", "files", "report", "doctor"}
+KNOWLEDGE = {"state", "destination", "database", "rclone", "filesystem"}
 MAY_IMPORT = {
+    "filesystem": set(),
+    "rclone": set(),
     "config": set(),
-    "database": set(),
-    "state": {"database"},
-    "backups": {"database", "state"},
-    # Result types only, under TYPE_CHECKING; settings likewise.
-    "output": set(),
     "notify": set(),
-    "cli": {"config", "database", "state", "backups", "output", "notify"},
-    "errors": set(),
-    "events": set(),
-    "redaction": set(),
-    "wording": set(),
-    "workers": set(),
+    "database": {"filesystem"},
+    "destination": {"rclone", "filesystem", "database"},
+    "state": {"destination", "database"},
+    **dict.fromkeys(WORK, KNOWLEDGE | {"config"}),
+    "doctor": KNOWLEDGE | {"config", "files"},
+    # Result types only, under TYPE_CHECKING.
+    "output": set(),
+    "cli": WORK | KNOWLEDGE | {"config", "output", "notify"},
+    **{name: set() for name in EVERYWHERE},
 }
+MOST_MODULES = 16
 
 
 def room_of(module: Path) -> str:
@@ -75,6 +79,24 @@ def test_data_flows_one_way_through_the_rooms(module: Path) -> None:
         assert imported_rooms(module) <= MAY_IMPORT[room] | EVERYWHERE | {room}
 
 
+def test_no_work_room_imports_another() -> None:
+    """But doctor, which looks at the folders of [[files]]."""
+    assert all(not MAY_IMPORT[room] & WORK for room in WORK - {"doctor"})
+
+
+def test_no_room_has_too_many_modules() -> None:
+    """16 at the most, each sub-room by itself."""
+    rooms = Counter(module.parent for module in MODULES if module.name != "__init__.py")
+    assert {room.name: count for room, count in rooms.items() if count > MOST_MODULES} == {}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
+def test_module_says_what_it_is_for(module: Path) -> None:
+    """Its docstring's first line is one sentence."""
+    first = (ast.get_docstring(ast.parse(module.read_text())) or "").partition("\n")[0]
+    assert first.endswith((".", ":"))
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
 def test_no_module_is_too_long(module: Path) -> None:
     """350 lines at the most."""
@@ -84,7 +106,7 @@ def test_no_module_is_too_long(module: Path) -> None:
 def test_only_two_modules_run_processes() -> None:
     """One runs rclone, the other what [notify] names."""
     users = [m.relative_to(PACKAGE).as_posix() for m in MODULES if "subprocess" in imports(m)]
-    assert users == ["backups/rclone_process.py", "notify/command.py"]
+    assert users == ["notify/command.py", "rclone/process.py"]
 
 
 def test_only_the_ping_opens_connections() -> None:
@@ -122,7 +144,7 @@ def test_top_level_holds_what_the_design_names() -> None:
     entries = {path.name for path in REPOSITORY.iterdir() if not path.name.startswith(".")}
     allowed = {"pyproject.toml", "README.md", "sqlitekeeper", "tests", "recipes"}
     # What setuptools leaves behind is ignored by git.
-    assert entries - {"build", "sqlitekeeper.egg-info"} == allowed
+    assert entries - {"build", "sqlitekeeper.egg-info", "findings"} == allowed
 
 
 def test_keeper_version_does_not_load_the_command_line() -> None:

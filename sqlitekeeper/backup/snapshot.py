@@ -17,6 +17,7 @@ from sqlitekeeper.backup.check import _tell_hold
 from sqlitekeeper.backup.loss_alarm import LossWatch
 from sqlitekeeper.backup.model import SNAPSHOTS, Parcel, Staged, Taken
 from sqlitekeeper.backup.result import Seconds
+from sqlitekeeper.backup.unchanged import is_held, is_lost
 from sqlitekeeper.database.check import Checked, CheckKind, check_snapshot
 from sqlitekeeper.database.snapshot.fingerprint import fingerprint
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
@@ -166,10 +167,10 @@ class Stage:
         if (destination.to, name) in self.overtaken:
             # Shipped by another run since the listing was made, which knows nothing of it.
             return None
-        if destination.error is None and destination.lost(shipment):
+        if destination.error is None and is_lost(shipment, destination):
             text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
             listen(Note(name, text, Level.WARNING))
-        if self.force or not destination.holds(shipment, sha256, self.check):
+        if self.force or not is_held(shipment, destination, sha256, self.check):
             return None
         dated = parse_object(shipment.object) if shipment else None
         if shipment and dated and is_ahead(dated.taken_at, self.clock()):
@@ -179,7 +180,7 @@ class Stage:
         newest = self.newest[destination.to].get(name)
         if dated and newest and newest > dated and not is_ahead(newest.taken_at, self.clock()):
             theirs = self._shipped_by_others(destination, name, newest)
-            if theirs and destination.holds(theirs, sha256, self.check):
+            if theirs and is_held(theirs, destination, sha256, self.check):
                 return theirs
             # Whoever restores the latest would not get this content.
             text = f"{newest.snapshot} at {destination.to} is newer than what was"

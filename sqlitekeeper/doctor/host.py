@@ -14,7 +14,7 @@ from sqlitekeeper.doctor.database import memory_filesystem
 from sqlitekeeper.doctor.destinations import _rclone
 from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host, _me, _unwritable
 from sqlitekeeper.errors import KeeperError, as_keeper_error
-from sqlitekeeper.files.run import _refuse_what_is_no_folder
+from sqlitekeeper.files.run import require_folder
 from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.rclone.local_folder import is_local
 from sqlitekeeper.wording import size
@@ -27,7 +27,7 @@ SELDOM_WORTH = frozenset({"cache", "queue", "cable"})
 def diagnose_folder(name: str, path: Path) -> Finding:
     """Whether a folder that is to be synced is there and has something in it."""
     try:
-        _refuse_what_is_no_folder(path)
+        require_folder(path)
         empty = not any(path.iterdir())
     except (KeeperError, OSError) as error:
         message = as_keeper_error(error).message

@@ -132,7 +132,7 @@ class _FilesRun:
             KeeperError: nothing, or not everything, was done.
             LockedError: another run works on it.
         """
-        _refuse_what_is_no_folder(self.job.path)
+        require_folder(self.job.path)
         if self.options.dry_run:
             self._prepare()
             return
@@ -250,7 +250,7 @@ class _FilesRun:
         )
 
 
-def _refuse_what_is_no_folder(path: Path) -> None:
+def require_folder(path: Path) -> None:
     """Tell a folder that is gone from one that is empty.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sqlitekeeper.backup.unchanged import is_held, is_lost
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.catalog import newest_snapshots
 from sqlitekeeper.destination.destination import Destination, look
@@ -55,26 +56,26 @@ BROKEN = {
 
 def test_whole_shipment_is_held() -> None:
     """Snapshot of the right size and manifest are there, and the content is the same."""
-    assert WHOLE.holds(shipment(), SHA256, "integrity")
-    assert not WHOLE.lost(shipment())
+    assert is_held(shipment(), WHOLE, SHA256, "integrity")
+    assert not is_lost(shipment(), WHOLE)
 
 
 @pytest.mark.parametrize("destination", BROKEN.values(), ids=BROKEN)
 def test_shipment_that_is_not_whole_is_lost(destination: Destination) -> None:
     """Whatever is missing of it, it does not count as held."""
-    assert destination.lost(shipment())
-    assert not destination.holds(shipment(), SHA256, "none")
+    assert is_lost(shipment(), destination)
+    assert not is_held(shipment(), destination, SHA256, "none")
 
 
 def test_other_content_is_not_held() -> None:
     """Another sha256 has to be shipped."""
-    assert not WHOLE.holds(shipment(), "cd" * 32, "none")
+    assert not is_held(shipment(), WHOLE, "cd" * 32, "none")
 
 
 def test_what_was_never_shipped_is_neither_held_nor_lost() -> None:
     """Without memory of a shipment there is nothing to miss."""
-    assert not WHOLE.holds(None, SHA256, "none")
-    assert not WHOLE.lost(None)
+    assert not is_held(None, WHOLE, SHA256, "none")
+    assert not is_lost(None, WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_shipment_counts_only_when_checked_as_well_as_asked(
     was: CheckKind, asked: CheckKind, held: bool
 ) -> None:
     """A stricter check than before means checking and shipping again."""
-    assert listed_whole(was).holds(shipment(was), SHA256, asked) is held
+    assert is_held(shipment(was), listed_whole(was), SHA256, asked) is held
 
 
 @pytest.mark.parametrize(
