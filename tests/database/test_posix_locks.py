@@ -16,7 +16,9 @@ from tests.conftest import REPOSITORY, MakeDatabase
 PRELUDE = """
 import json, sys
 from pathlib import Path
-from sqlitekeeper.database import convert, create, files, holders, measure, snapshot, vacuum
+from sqlitekeeper.database import files, measure, processes
+from sqlitekeeper.database.maintain import convert, create, vacuum
+from sqlitekeeper.database.snapshot import snapshot
 from sqlitekeeper.state import history, locks
 
 path, target = Path(sys.argv[1]), Path(sys.argv[2])
@@ -31,6 +33,8 @@ def record(event, details):
 sys.addaudithook(record)
 """
 
+LOG_BESIDE = "path.with_suffix('.db-log').write_bytes(bytes(40)); opened.clear()"
+
 
 @pytest.mark.parametrize(
     ("work", "expected"),
@@ -41,13 +45,9 @@ sys.addaudithook(record)
         ("vacuum.vacuum(path, vacuum.VacuumOptions(dry_run=True))", False),
         ("convert.convert(convert.plan_conversion(path, 'none'))", False),
         ("snapshot.take_snapshot(path, target)", False),
-        ("holders.wal_readers(path)", False),
+        ("processes.wal_readers(path)", False),
         ("with locks.database_lock(target, path): pass", False),
-        (
-            "path.with_suffix('.db-log').write_bytes(bytes(40)); opened.clear()\n"
-            "files.sidecars_of(path.with_suffix('.other'))",
-            False,
-        ),
+        (f"{LOG_BESIDE}; files.sidecars_of(path.with_suffix('.other'))", False),
         ("path.read_bytes()", True),
     ],
 )
