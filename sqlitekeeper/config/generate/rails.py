@@ -6,6 +6,8 @@ are understood; none of it is executed.
 
 import os
 import re
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -82,7 +84,7 @@ def _parse(text: str, name: str) -> object:
         yaml = import_module("yaml")
     except ImportError:
         raise ConfigError(
-            f"{name}: reading it takes PyYAML: pip install 'sqlitekeeper[rails]'"
+            f"{name}: reading it takes PyYAML: {shlex.quote(sys.executable)} -m pip install PyYAML"
         ) from None
     try:
         return yaml.safe_load(text)
