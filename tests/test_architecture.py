@@ -14,7 +14,7 @@ PACKAGE = REPOSITORY / "sqlitekeeper"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Ground that anyone may import: errors, events, words, threads, and what hides secrets.
-EVERYWHERE = {"errors", "events", "redaction", "wording", "workers", ""}
+EVERYWHERE = {"errors", "events", "redaction", "result", "wording", "workers", ""}
 WORK = {"backup", "restore", "files", "report", "doctor"}
 KNOWLEDGE = {"state", "destination", "database", "rclone", "filesystem"}
 MAY_IMPORT = {

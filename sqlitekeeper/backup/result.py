@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.result import Result
+
 Outcome = Literal["uploaded", "unchanged", "failed"]
 
 
@@ -27,13 +29,11 @@ class Seconds:
 
 
 @dataclass(frozen=True, slots=True)
-class BackupResult:
+class BackupResult(Result):
     """One database's backup. `bytes` and `sha256` are the snapshot's."""
 
-    name: str
     path: Path
     outcome: Literal["shipped", "unchanged", "skipped", "failed"]
-    reason: str | None = None
     bytes: int = 0
     sha256: str | None = None
     check: Literal["ok", "failed", "none"] | None = None
@@ -41,7 +41,6 @@ class BackupResult:
     tables: dict[str, int] = field(default_factory=dict)
     shipped: tuple[Shipped, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from sqlitekeeper.cli.session import no_match
+from sqlitekeeper.cli.session import AnyResult, no_match
 from sqlitekeeper.config import Config, Database, select_databases
 from sqlitekeeper.config.quoting import nearest
 from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
@@ -39,7 +38,7 @@ def subjects(
                 raise destination.error
         places = ", ".join(destination.to for destination in destinations)
         raise CheckError(f"there is no snapshot at {places}")
-    return [Subject(one.name, one.path) for one in wanted]
+    return wanted
 
 
 def unmatched(config: Config, asked: Sequence[str]) -> dict[Database, str]:
@@ -62,14 +61,6 @@ def absent(config: Config) -> set[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A database to look at: its name at the destinations, and its file where one is known."""
-
-    name: str
-    path: Path | None
-
-
-@dataclass(frozen=True, slots=True)
 class Stock:
     """What one destination holds, by database; nothing where it did not answer."""
 
@@ -86,7 +77,7 @@ class Stock:
         """Why it did not answer."""
         return self.destination.error
 
-    def of(self, wanted: Sequence[Wanted]) -> list[DatabaseShelf]:
+    def of(self, wanted: Sequence[Subject]) -> list[DatabaseShelf]:
         """What it holds of some databases."""
         return [self.shelves[one.name] for one in wanted if one.name in self.shelves]
 
@@ -98,7 +89,7 @@ def take_stock(destinations: Sequence[Destination]) -> list[Stock]:
 
 def wanted_databases(
     config: Config, arguments: Sequence[str], froms: Sequence[str], stocks: Sequence[Stock]
-) -> list[Wanted]:
+) -> list[Subject]:
     """The databases that the arguments mean: configured ones, paths, or names at a destination.
 
     Without arguments all that are configured and there; or simply all that are
@@ -113,22 +104,22 @@ def wanted_databases(
         everything = bool(froms) or not configured
         return [_wanted(n, configured) for n in sorted(there) if everything or n in configured]
     sure = not any(stock.error for stock in stocks)
-    found: dict[str, Wanted] = {}
+    found: dict[str, Subject] = {}
     for argument in arguments:
         if argument in configured or argument in there:
             found.setdefault(argument, _wanted(argument, configured))
         elif "/" in argument or Path(argument).is_file():
             for database in select_databases(config, [argument]):
-                found.setdefault(database.name, Wanted(database.name, database.path))
+                found.setdefault(database.name, Subject(database.name, database.path))
         elif sure:
             raise _unknown(argument, [*configured, *there])
         else:
-            found.setdefault(argument, Wanted(argument, None))
+            found.setdefault(argument, Subject(argument, None))
     return list(found.values())
 
 
-def _wanted(name: str, configured: dict[str, Database]) -> Wanted:
-    return Wanted(name, configured[name].path if name in configured else None)
+def _wanted(name: str, configured: dict[str, Database]) -> Subject:
+    return Subject(name, configured[name].path if name in configured else None)
 
 
 def _unknown(argument: str, names: Sequence[str]) -> ConfigError:
@@ -139,27 +130,16 @@ def _unknown(argument: str, names: Sequence[str]) -> ConfigError:
     return ConfigError(message, hint=f"there are: {some}" if some else None)
 
 
-@dataclass(frozen=True, slots=True)
-class ShelfResult:
-    """Whether a database was found, or why a destination, which then is `name`, did not answer."""
-
-    name: str
-    path: Path | None
-    outcome: Literal["done", "failed"] = "done"
-    reason: str | None = None
-    exit_code: int = 0
-
-
-def missing(wanted: Wanted, stocks: Sequence[Stock]) -> ShelfResult:
+def missing(wanted: Subject, stocks: Sequence[Stock], kind: type[AnyResult]) -> AnyResult:
     """The result of a database of which no destination that answered has a snapshot."""
     places = ", ".join(stock.to for stock in stocks if not stock.error)
-    return ShelfResult(wanted.name, wanted.path, "failed", f"no snapshot at {places}", 1)
+    return kind(wanted.name, wanted.path, "failed", f"no snapshot at {places}", exit_code=1)
 
 
-def unanswered(stocks: Sequence[Stock]) -> list[ShelfResult]:
+def unanswered(stocks: Sequence[Stock], kind: type[AnyResult]) -> list[AnyResult]:
     """One result for each destination that did not answer."""
     return [
-        ShelfResult(stock.to, None, "failed", stock.error.full_text, stock.error.exit_code)
+        kind(stock.to, None, "failed", stock.error.full_text, exit_code=stock.error.exit_code)
         for stock in stocks
         if stock.error
     ]

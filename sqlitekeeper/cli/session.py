@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlitekeeper.cli.exit_status import combined
 from sqlitekeeper.cli.notifications import RunRecord
@@ -13,23 +13,8 @@ from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Event, Listener
 from sqlitekeeper.output.json import print_object, results_object
 from sqlitekeeper.output.terminal import Console
+from sqlitekeeper.result import Result
 from sqlitekeeper.workers import in_order
-
-
-class Result(Protocol):
-    """What the results of all commands have in common."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> Path | None: ...  # noqa: D102
-    @property
-    def outcome(self) -> str: ...  # noqa: D102
-    @property
-    def reason(self) -> str | None: ...  # noqa: D102
-    @property
-    def exit_code(self) -> int: ...  # noqa: D102
-
 
 AnyResult = TypeVar("AnyResult", bound=Result)
 
@@ -98,29 +83,29 @@ class Session:
 def each(
     databases: Sequence[Database],
     work: Callable[[Database], AnyResult],
-    otherwise: Callable[[Database, str, str, int], AnyResult],
+    kind: type[AnyResult],
     *,
     must_exist: bool = True,
 ) -> list[AnyResult]:
     """Do the work on every database; one that fails does not stop the others.
 
-    `otherwise` makes the result of a database that could not be worked on, from
-    an outcome ("failed" or "skipped"), a reason and an exit status.
+    A database that could not be worked on has a `kind` of result too: "failed", or
+    "skipped" where an optional one is absent.
     """
-    return [_attempt(database, work, otherwise, must_exist) for database in databases]
+    return [_attempt(database, work, kind, must_exist) for database in databases]
 
 
 def each_at_once(
     databases: Sequence[Database],
     work: Callable[[Database, Listener], AnyResult],
-    otherwise: Callable[[Database, str, str, int], AnyResult],
+    kind: type[AnyResult],
     session: Session,
     jobs: int,
 ) -> list[AnyResult]:
     """As `each`, with `jobs` databases at once; what `work` says comes in their order."""
 
     def attempt(database: Database, listen: Listener) -> AnyResult:
-        return _attempt(database, lambda one: work(one, listen), otherwise, must_exist=True)
+        return _attempt(database, lambda one: work(one, listen), kind, must_exist=True)
 
     return in_order(databases, attempt, jobs, session.listen)
 
@@ -128,16 +113,17 @@ def each_at_once(
 def _attempt(
     database: Database,
     work: Callable[[Database], AnyResult],
-    otherwise: Callable[[Database, str, str, int], AnyResult],
+    kind: type[AnyResult],
     must_exist: bool,
 ) -> AnyResult:
     try:
         if must_exist and (absent := absence(database)):
-            return otherwise(database, "skipped", absent, 0)
+            return kind(database.name, database.path, "skipped", absent)
         return work(database)
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
-        return otherwise(database, "failed", trouble.full_text, trouble.exit_code)
+        code = trouble.exit_code
+        return kind(database.name, database.path, "failed", trouble.full_text, exit_code=code)
 
 
 def absence(database: Database) -> str | None:

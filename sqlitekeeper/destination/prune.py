@@ -8,7 +8,6 @@ run that ends in the middle leaves none without its snapshot.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot
@@ -23,6 +22,7 @@ from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.rclone.client import Rclone, Report
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.result import Result
 from sqlitekeeper.wording import counted
 
 LAST_PROVEN = "last proven"
@@ -66,21 +66,17 @@ class KeptSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class PruneResult:
+class PruneResult(Result):
     """What pruning did to one database, at all its destinations.
 
     Objects are paths below their destinations. `would_delete` is a dry run's.
     """
 
-    name: str
-    path: Path | None
     outcome: Literal["done", "skipped", "failed"]
-    reason: str | None = None
     deleted: tuple[str, ...] = ()
     would_delete: tuple[str, ...] = ()
     kept: tuple[KeptSnapshot, ...] = ()
     dry_run: bool = False
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ telling, the outcome is a failure, never "fresh".
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot, Subject, read_shelves
@@ -21,6 +20,7 @@ from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.result import Result
 from sqlitekeeper.wording import counted, span
 
 Outcome = Literal["fresh", "stale", "missing", "failed", "skipped"]
@@ -28,16 +28,13 @@ _SEVERITY: tuple[Outcome, ...] = ("skipped", "fresh", "stale", "missing", "faile
 
 
 @dataclass(frozen=True, slots=True)
-class StatusEntry:
+class StatusEntry(Result):
     """One database's freshness: at one destination, or at the worst of several, which `to` names.
 
     Times are ISO 8601 UTC. `host` is set in a fleet only.
     """
 
-    name: str
-    path: Path | None
     outcome: Outcome
-    reason: str | None = None
     to: str | None = None
     host: str | None = None
     last_snapshot_at: str | None = None
@@ -45,7 +42,6 @@ class StatusEntry:
     last_proven_at: str | None = None
     age_seconds: float | None = None
     bytes: int = 0
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sqlitekeeper.files.databases import find_databases
 from sqlitekeeper.files.sync import ANY_NUMBER, FolderSync, Forecast, SyncLog
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.result import Result
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import counted, size
 
@@ -61,7 +62,7 @@ class FilesOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class FilesResult:
+class FilesResult(Result):
     """What became of one folder.
 
     `files` and `bytes` are what there is to sync: without what is excluded and
@@ -71,10 +72,8 @@ class FilesResult:
     links, which are not followed. `seconds` is how long it took.
     """
 
-    name: str
     path: Path
     outcome: Literal["synced", "skipped", "failed"]
-    reason: str | None = None
     to: str = ""
     files: int = 0
     bytes: int = 0
@@ -88,7 +87,6 @@ class FilesResult:
     left_out: tuple[str, ...] = ()
     links: int = 0
     seconds: float = 0.0
-    exit_code: int = 0
 
 
 def sync_files(

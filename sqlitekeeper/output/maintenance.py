@@ -26,6 +26,8 @@ def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
     for r in results:
         if r.outcome == "already":
             console.line(f"{r.name}: auto_vacuum is {r.auto_vacuum_after} already, nothing to do")
+        elif r.outcome == "skipped":
+            _remark(console, r.name, r.reason)
         elif not r.exit_code:
             modes = f"{r.auto_vacuum_before} -> {r.auto_vacuum_after}"
             sizes = f"{size(r.bytes_before)} -> {size(r.bytes_after)}"

@@ -9,39 +9,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from sqlitekeeper.result import Result
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlitekeeper.backup.result import BackupResult
     from sqlitekeeper.database.maintain.vacuum import VacuumResult
     from sqlitekeeper.report.report import ReportEntry
 
 
-class Measured(Protocol):
-    """What the results of all commands have in common."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> "Path": ...  # noqa: D102
-    @property
-    def outcome(self) -> str: ...  # noqa: D102
-    @property
-    def exit_code(self) -> int: ...  # noqa: D102
-
-
-AnyMeasured = TypeVar("AnyMeasured", bound=Measured)
+AnyResult = TypeVar("AnyResult", bound=Result)
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge(Generic[AnyMeasured]):
+class Gauge(Generic[AnyResult]):
     """A metric, and its value for one result; it has a sample for each result that was done."""
 
     name: str
     help: str
-    value: Callable[[AnyMeasured], float]
+    value: Callable[[AnyResult], float]
     always: bool = False
 
 
@@ -99,7 +86,7 @@ def backup_metrics(results: "Sequence[BackupResult]", at: datetime) -> str:
     return _exposition(gauges, results, {"shipped", "unchanged"})
 
 
-def _run(command: str, at: datetime) -> list[Gauge[AnyMeasured]]:
+def _run(command: str, at: datetime) -> list[Gauge[AnyResult]]:
     """When the last run was and whether it went well: known of failed databases too."""
     return [
         Gauge(
@@ -118,7 +105,7 @@ def _run(command: str, at: datetime) -> list[Gauge[AnyMeasured]]:
 
 
 def _exposition(
-    gauges: Iterable[Gauge[AnyMeasured]], results: Sequence[AnyMeasured], done: set[str]
+    gauges: Iterable[Gauge[AnyResult]], results: Sequence[AnyResult], done: set[str]
 ) -> str:
     names = Counter(result.name for result in results)
     lines = []

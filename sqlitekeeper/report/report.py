@@ -21,6 +21,7 @@ from sqlitekeeper.report.growth import (
     trend,
 )
 from sqlitekeeper.report.tables import TableSpace
+from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import HistoryPoint
 
 __all__ = [
@@ -39,7 +40,7 @@ LEAST_POINTS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class ReportEntry:
+class ReportEntry(Result):
     """One database's counters. Sizes in bytes; None where nothing could be measured.
 
     `growth_bytes_per_day` is the file's, `live_growth_bytes_per_day` that of the
@@ -49,10 +50,8 @@ class ReportEntry:
     `tables` is None unless it was asked for.
     """
 
-    name: str
     path: Path
     outcome: Literal["done", "skipped", "failed"]
-    reason: str | None = None
     bytes: int = 0
     page_size: int | None = None
     pages: int = 0
@@ -72,7 +71,6 @@ class ReportEntry:
     history: tuple[HistoryPoint, ...] = ()
     advice: tuple[str, ...] = ()
     attention: int = 0
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

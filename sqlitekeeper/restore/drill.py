@@ -38,6 +38,7 @@ from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.restore.choose import LATEST, choose, longest_undrilled, promised_snapshots
 from sqlitekeeper.restore.download import fetch_snapshot
 from sqlitekeeper.restore.verify import Proof, contradiction, is_damage, prove
+from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import size
@@ -68,13 +69,10 @@ class DrillOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class DrillResult:
+class DrillResult(Result):
     """One snapshot's drill; None where it ended before it came to that."""
 
-    name: str
-    path: Path | None
     outcome: Literal["proven", "failed", "skipped"]
-    reason: str | None = None
     to: str | None = None
     object: str | None = None
     taken_at: str | None = None
@@ -83,7 +81,6 @@ class DrillResult:
     check: Literal["ok", "failed"] | None = None
     rows_ok: bool | None = None
     seconds: float = 0.0
-    exit_code: int = 0
 
 
 def drill(

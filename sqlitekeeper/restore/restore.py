@@ -29,20 +29,18 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.restore.download import SPARE_BYTES, fetch_manifest, fetch_snapshot
 from sqlitekeeper.restore.verify import contradiction, is_damage, prove
+from sqlitekeeper.result import Result
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreResult:
+class RestoreResult(Result):
     """What a restore did; `set_aside` holds the old database, or what it had left beside it."""
 
-    name: str
     path: Path
     outcome: Literal["restored", "failed"]
     object: str | None = None
     sha256: str | None = None
     set_aside: tuple[Path, ...] = ()
-    reason: str | None = None
-    exit_code: int = 0
 
     @property
     def can_be_undone(self) -> bool:
@@ -131,10 +129,10 @@ def restore(
                 snapshot.database,
                 target,
                 "restored",
-                snapshot.object,
-                sha256,
-                placed.set_aside,
                 _cut_off(placed, target),
+                object=snapshot.object,
+                sha256=sha256,
+                set_aside=placed.set_aside,
             )
     # One that could not be fetched may be sound, so another's damage is not the last word.
     unseen = [error for error in errors if not isinstance(error, CheckError)]
@@ -165,8 +163,8 @@ def undo_restore(
         name,
         target,
         "restored",
+        _cut_off(placed, target),
         set_aside=placed.set_aside,
-        reason=_cut_off(placed, target),
     )
 
 

@@ -128,18 +128,8 @@ def rehearse(session: Session, databases: Sequence[Database], destinations: Sequ
         text = f"dry run: would ship about {size(found.live_bytes)} to {where}, if it has changed"
         return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
 
-    def otherwise(database: Database, outcome: str, reason: str, code: int) -> BackupResult:
-        skipped = outcome == "skipped"
-        return BackupResult(
-            database.name,
-            database.path,
-            "skipped" if skipped else "failed",
-            reason,
-            exit_code=code,
-        )
-
     return session.finish(
-        each(databases, work, otherwise),
+        each(databases, work, BackupResult),
         show_backup,
         dry_run=True,
         uploaded_bytes=0,

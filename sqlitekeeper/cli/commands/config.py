@@ -20,6 +20,7 @@ from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.config import config_object, config_rows, show_config
 from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.result import Result
 
 HELP = """Make a keeper.toml, or show what one means.
 
@@ -112,19 +113,14 @@ def init(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown(Result):
     """A configured database as `keeper config show --json` has it."""
 
-    name: str
-    path: Path
-    outcome: str
-    reason: str | None
     backup: bool
     optional: bool
     origin: str
     line: int | None
-    exit_code: int = 0
 
 
 @command.command("show", help=SHOW_HELP)
@@ -164,8 +160,8 @@ def _shown(database: Database, line: int | None) -> Shown:
         database.path,
         outcome,
         reason,
-        database.backup,
-        database.optional,
-        database.origin,
-        line,
+        backup=database.backup,
+        optional=database.optional,
+        origin=database.origin,
+        line=line,
     )

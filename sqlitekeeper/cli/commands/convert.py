@@ -64,10 +64,7 @@ def command(session: Session, names: tuple[str, ...], auto_vacuum: AutoVacuum, y
                 _agree(plan, yes)
             return convert(plan, session.listen)
 
-    def otherwise(database: Database, _outcome: str, reason: str, code: int) -> ConvertResult:
-        return ConvertResult(database.name, database.path, "failed", reason, exit_code=code)
-
-    results = each(select_databases(config, names), work, otherwise)
+    results = each(select_databases(config, names), work, ConvertResult)
     return session.finish(results, show_convert)
 
 

@@ -68,8 +68,5 @@ def command(
             listen=session.listen,
         )
 
-    def failed(database: Database, _outcome: str, reason: str, code: int) -> InitResult:
-        return InitResult(database.name, database.path, "failed", reason, exit_code=code)
-
     wanted = [Database(path.stem, path) for path in dict.fromkeys(paths)]
-    return session.finish(each(wanted, create, failed, must_exist=False), show_init)
+    return session.finish(each(wanted, create, InitResult, must_exist=False), show_init)

@@ -7,8 +7,9 @@ import click
 
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.options import common_options, database_arguments, from_option
-from sqlitekeeper.cli.selection import Wanted, missing, take_stock, unanswered, wanted_databases
+from sqlitekeeper.cli.selection import missing, take_stock, unanswered, wanted_databases
 from sqlitekeeper.cli.session import Session
+from sqlitekeeper.destination.catalog import Subject
 from sqlitekeeper.destination.destination import look_at
 from sqlitekeeper.destination.prune import (
     DatabasePruned,
@@ -60,12 +61,10 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
     results = []
     for one in wanted:
         parts = [part for part in pruned if part.plan.database == one.name]
-        if parts:
-            results.append(_result(one, parts, dry_run=dry_run))
-        else:
-            absent = missing(one, stocks)
-            results.append(_failed(absent.name, absent.reason, absent.exit_code))
-    results += [_failed(lost.name, lost.reason, lost.exit_code) for lost in unanswered(stocks)]
+        results.append(
+            _result(one, parts, dry_run=dry_run) if parts else missing(one, stocks, PruneResult)
+        )
+    results += unanswered(stocks, PruneResult)
     return session.finish(
         results,
         show_prune,
@@ -74,11 +73,7 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
     )
 
 
-def _failed(name: str, reason: str | None, exit_code: int) -> PruneResult:
-    return PruneResult(name, None, "failed", reason, exit_code=exit_code)
-
-
-def _result(wanted: Wanted, parts: Sequence[DatabasePruned], *, dry_run: bool) -> PruneResult:
+def _result(wanted: Subject, parts: Sequence[DatabasePruned], *, dry_run: bool) -> PruneResult:
     """One database's result out of those of its destinations."""
     obstacles = [part.obstacle for part in parts if part.obstacle]
     errors = [obstacle.error for obstacle in obstacles if obstacle.error]

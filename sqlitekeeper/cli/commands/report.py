@@ -137,17 +137,7 @@ def command(
         subjects[database.path] = subject
         return ReportEntry(database.name, database.path, "done")
 
-    def otherwise(database: Database, outcome: str, reason: str, code: int) -> ReportEntry:
-        skipped = outcome == "skipped"
-        return ReportEntry(
-            database.name,
-            database.path,
-            "skipped" if skipped else "failed",
-            reason,
-            exit_code=code,
-        )
-
-    found = each_at_once(databases, work, otherwise, session, jobs)
+    found = each_at_once(databases, work, ReportEntry, session, jobs)
     now = datetime.now(UTC)
     if earlier is not None:
         measured = [(path, subject.found) for path, subject in subjects.items()]

@@ -133,10 +133,8 @@ def command(
         result = work()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
-        hint = trouble.hint
-        result = RestoreResult(
-            database, target, "failed", reason=trouble.full_text, exit_code=trouble.exit_code
-        )
+        code, hint = trouble.exit_code, trouble.hint
+        result = RestoreResult(database, target, "failed", trouble.full_text, exit_code=code)
     return session.finish(
         [result],
         show_restore,

@@ -8,7 +8,6 @@ import click
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.options import common_options, database_arguments, from_option
 from sqlitekeeper.cli.selection import (
-    ShelfResult,
     missing,
     take_stock,
     unanswered,
@@ -18,6 +17,7 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.destination.destination import look_at
 from sqlitekeeper.destination.snapshots import list_snapshots, newest_first
 from sqlitekeeper.output.snapshots import show_snapshots
+from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import remembered_drills
 
 HELP = """List the snapshots at the destination, newest first, and what keeps each.
@@ -51,11 +51,11 @@ def command(session: Session, names: tuple[str, ...], froms: tuple[str, ...]) ->
     listed = newest_first(listed)
     found = {one.database for one in listed}
     results = [
-        ShelfResult(one.name, one.path) if one.name in found else missing(one, stocks)
+        Result(one.name, one.path, "done") if one.name in found else missing(one, stocks, Result)
         for one in wanted
     ]
     return session.finish(
-        [*results, *unanswered(stocks)],
+        [*results, *unanswered(stocks, Result)],
         lambda console, _: show_snapshots(console, listed, destinations, now),
         snapshots=[asdict(one) for one in listed],
     )

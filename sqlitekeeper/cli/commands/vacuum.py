@@ -103,17 +103,7 @@ def command(
                 database.name, database.path, "busy", error.full_text, exit_code=code
             )
 
-    def otherwise(database: Database, outcome: str, reason: str, code: int) -> VacuumResult:
-        skipped = outcome == "skipped"
-        return VacuumResult(
-            database.name,
-            database.path,
-            "skipped" if skipped else "failed",
-            reason,
-            exit_code=code,
-        )
-
-    results = each_at_once(select_databases(config, names), work, otherwise, session, jobs)
+    results = each_at_once(select_databases(config, names), work, VacuumResult, session, jobs)
     if not dry_run:
         remember(session, config.state, measured(_measurable(results)))
     extras = metrics_file(prometheus, vacuum_metrics, results)

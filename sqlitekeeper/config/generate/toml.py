@@ -12,6 +12,7 @@ from sqlitekeeper.config.paths import absolute, local_folder
 from sqlitekeeper.config.position import Source
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.config.schema import parse_document
+from sqlitekeeper.result import Result
 
 _HEAD = """\
 # keeper.toml: which databases keeper looks after, and where their backups go.
@@ -38,15 +39,11 @@ _KEEPING = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
+class Drafted(Result):
     """A database of the new keeper.toml, for the user to look at."""
 
-    name: str
     path: Path
-    outcome: str
-    backup: bool
-    reason: str | None = None
-    exit_code: int = 0
+    backup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def draft(
                 named.name,
                 named.candidate.path,
                 "found" if named.candidate.path.exists() else "absent",
-                named.candidate.no_backup is None,
+                backup=named.candidate.no_backup is None,
             )
             for entry in entries
             for named in entry.databases

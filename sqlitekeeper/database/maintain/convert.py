@@ -33,6 +33,7 @@ from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, measure, read
 from sqlitekeeper.errors import CheckError, KeeperError, NoRoomError, ReadOnlyError
 from sqlitekeeper.events import Listener, Note, Tick, ignore
 from sqlitekeeper.filesystem.private_folder import STAGING, remove_litter
+from sqlitekeeper.result import Result
 
 # Copied, compared, checked and written back: 70 to 150 MB a second on an SSD, the fewer the
 # smaller its rows are, and 40 on a busy host.
@@ -60,19 +61,16 @@ class ConvertPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvertResult:
+class ConvertResult(Result):
     """What a conversion did. Sizes in bytes."""
 
-    name: str
     path: Path
-    outcome: Literal["converted", "already", "failed"]
-    reason: str | None = None
+    outcome: Literal["converted", "already", "skipped", "failed"]
     auto_vacuum_before: str | None = None
     auto_vacuum_after: str | None = None
     bytes_before: int = 0
     bytes_after: int = 0
     seconds: float = 0.0
-    exit_code: int = 0
 
 
 def plan_conversion(

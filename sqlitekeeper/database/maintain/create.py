@@ -17,6 +17,7 @@ from sqlitekeeper.filesystem.access import owner_for
 from sqlitekeeper.filesystem.atomic import put
 from sqlitekeeper.filesystem.flush import sync
 from sqlitekeeper.filesystem.private_folder import private_folder, remove_litter
+from sqlitekeeper.result import Result
 
 JournalMode = Literal["wal", "delete"]
 PREFIX = "keeper-init-"
@@ -24,17 +25,14 @@ PAGE_SIZES = tuple(2**power for power in range(9, 17))
 
 
 @dataclass(frozen=True, slots=True)
-class InitResult:
+class InitResult(Result):
     """A database that was created, or that was there already."""
 
-    name: str
     path: Path
     outcome: Literal["created", "exists", "failed"]
-    reason: str | None = None
     auto_vacuum: str | None = None
     journal_mode: str | None = None
     page_size: int | None = None
-    exit_code: int = 0
 
 
 def create_database(

@@ -33,6 +33,7 @@ from sqlitekeeper.database.processes import wal_readers
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.result import Result
 from sqlitekeeper.workers import stop_if_asked
 
 FIRST_BATCH_PAGES = 64
@@ -54,13 +55,11 @@ MOST_BATCH_PAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class VacuumResult:
+class VacuumResult(Result):
     """What one run did to one database; `longest_lock_ms` bounds any write lock it held."""
 
-    name: str
     path: Path
     outcome: Literal["done", "skipped", "busy", "failed"]
-    reason: str | None = None
     freed_pages: int = 0
     freed_bytes: int = 0
     free_pages_left: int = 0
@@ -71,7 +70,6 @@ class VacuumResult:
     checkpoint: Checkpoint | None = None
     longest_lock_ms: float = 0.0
     seconds: float = 0.0
-    exit_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
