@@ -1,9 +1,11 @@
 """What a backup run did, as values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.database.snapshot.snapshot import Source
 from sqlitekeeper.result import Result
 
 Outcome = Literal["uploaded", "unchanged", "failed"]
@@ -49,7 +51,8 @@ class BackupRun:
 
     `pruned` holds the objects that were deleted, below their destinations,
     `api_calls` what the run asked of providers, by kind: what they bill. Those of
-    `uncounted_uploads`, which were large, are not among them.
+    `uncounted_uploads`, which were large, are not among them. `sources` has what the
+    databases were like, None for one that nobody has written to since its last snapshot.
     """
 
     databases: tuple[BackupResult, ...]
@@ -58,3 +61,4 @@ class BackupRun:
     pruned: tuple[str, ...] = ()
     api_calls: dict[str, int] = field(default_factory=dict)
     uncounted_uploads: int = 0
+    sources: Mapping[Path, Source | None] = field(default_factory=dict)

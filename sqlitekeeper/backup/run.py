@@ -31,7 +31,7 @@ from sqlitekeeper.backup.upload import Shipper
 from sqlitekeeper.backup.vanished import vanished
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.database.files import sidecar, size_of
-from sqlitekeeper.database.snapshot.snapshot import SPARE_BYTES
+from sqlitekeeper.database.snapshot.snapshot import SPARE_BYTES, Source
 from sqlitekeeper.destination.destination import Destination, look, refuse_silence
 from sqlitekeeper.destination.layout import random_token
 from sqlitekeeper.destination.manifest import Versions
@@ -132,6 +132,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         pruned,
         options.rclone.calls,
         options.rclone.uncounted_uploads,
+        run.sources,
     )
 
 
@@ -174,6 +175,7 @@ class _Run:
     confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
     results: dict[Path, BackupResult] = field(default_factory=dict)
+    sources: dict[Path, Source | None] = field(default_factory=dict)
     waited_seconds: float = 0.0
 
     def present(self, jobs: Sequence[Job]) -> list[Job]:
@@ -245,6 +247,7 @@ class _Run:
         for one in finished:
             self.results[one.result.path] = one.result
             self.paths[one.result.name] = one.result.path
+            self.sources[one.result.path] = one.taken.source
             for to, parcel in one.confirmed.items():
                 self.confirmed[to, parcel.database] = parcel
                 paper = parcel.manifest | {"confirmed_at": one.confirmed_at}

@@ -1,27 +1,15 @@
 """A sample of each database's size after every run, which never fails the run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlitekeeper.cli.session import Session
-from sqlitekeeper.database.measure import Measurement, measure
+from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Note
-from sqlitekeeper.state.history import History, HistoryPoint
+from sqlitekeeper.state.history import History, HistoryPoint, Sizes
 from sqlitekeeper.state.history_file import SetAsideError
-
-
-def measured(paths: Iterable[Path]) -> list[tuple[Path, Measurement]]:
-    """The sizes of those databases that can be measured now."""
-    sizes = []
-    for path in paths:
-        try:
-            sizes.append((path, measure(path)))
-        except (KeeperError, OSError):
-            continue
-    return sizes
-
 
 # What all histories together may bring back: with many databases, fewer points of each.
 POINTS_OF_ALL = 60_000
@@ -45,7 +33,7 @@ def recalled(
 def remember(
     session: Session,
     state: Path,
-    measurements: Sequence[tuple[Path, Measurement]],
+    measurements: Sequence[tuple[Path, Measurement | Sizes | None]],
     now: datetime | None = None,
 ) -> None:
     """Add a sample of each database to keeper's history; trouble with it is told, and no more."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import apsw
 
@@ -45,6 +45,14 @@ class HistoryPoint:
     wal_bytes: int
 
 
+class Sizes(NamedTuple):
+    """What is remembered of a measurement, in bytes: the file, its free pages, its WAL."""
+
+    bytes: int
+    reclaimable_bytes: int
+    wal_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Shipment:
     """The newest snapshot of a database that a destination was seen to hold."""
@@ -67,8 +75,12 @@ class Seen:
 class History(HistoryFile):
     """What keeper remembers: sizes, shipments, drills."""
 
-    def add_samples(self, measured: Sequence[tuple[Path, Measurement]], now: datetime) -> None:
+    def add_samples(
+        self, measured: Sequence[tuple[Path, Measurement | Sizes | None]], now: datetime
+    ) -> None:
         """Remember the sizes of some databases at `now`; once a day, thin the older ones.
+
+        None stands for the sizes that were remembered last.
 
         Raises:
             KeeperError: the history cannot be written.
@@ -77,7 +89,9 @@ class History(HistoryFile):
         rows = [
             (now_ms, m.bytes, m.reclaimable_bytes, m.wal_bytes, path_key(path))
             for path, m in measured
+            if m
         ]
+        untouched = [(now_ms, path_key(path)) for path, m in measured if not m]
         with self.open() as connection, immediately(connection):
             connection.executemany(
                 "INSERT OR IGNORE INTO watched (path) VALUES (?)", ((row[-1],) for row in rows)
@@ -85,6 +99,12 @@ class History(HistoryFile):
             connection.executemany(
                 "INSERT OR REPLACE INTO sample SELECT id, ?, ?, ?, ? FROM watched WHERE path = ?",
                 rows,
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO sample SELECT database, ?, bytes, free_bytes, wal_bytes"
+                " FROM sample JOIN watched ON id = database WHERE path = ?"
+                " ORDER BY at DESC LIMIT 1",
+                untouched,
             )
             thinned = self._thin(connection, now_ms)
         if thinned:

@@ -28,7 +28,7 @@ Beside = Callable[[str, Path], Companion]
 KEYS = {
     *("name", "path", "outcome", "reason", "freed_pages", "freed_bytes", "free_pages_left"),
     *("bytes_before", "bytes_after", "wal_bytes_before", "wal_bytes_after", "checkpoint"),
-    *("longest_lock_ms", "seconds"),
+    *("longest_lock_ms", "seconds", "page_size"),
 }
 
 

@@ -38,6 +38,22 @@ def test_samples_come_back_oldest_first(tmp_path: Path) -> None:
     }
 
 
+def test_untouched_database_keeps_its_sizes(tmp_path: Path) -> None:
+    """Nobody has to open it for another sample; without an earlier one there is none."""
+    history, path, new = History(tmp_path / "state"), tmp_path / "app.db", tmp_path / "new.db"
+    history.add_samples([(path, measurement(40960))], MONDAY)
+
+    history.add_samples([(path, None), (new, None)], TUESDAY)
+
+    assert history.points([path, new]) == {
+        path: (
+            HistoryPoint("2026-11-23T03:00:00.000+00:00", 40960, 8192, 100),
+            HistoryPoint("2026-11-24T03:00:00.000+00:00", 40960, 8192, 100),
+        ),
+        new: (),
+    }
+
+
 def test_databases_are_kept_apart(tmp_path: Path) -> None:
     """Each has only its own samples."""
     history = History(tmp_path / "state")

@@ -16,7 +16,7 @@ from sqlitekeeper.backup.run import BackupOptions, back_up
 from sqlitekeeper.cli.completion import complete_folders, complete_names
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.extra_files import finish_and_write, metrics_file, refuse_rehearsal
-from sqlitekeeper.cli.history import measured, remember
+from sqlitekeeper.cli.history import remember
 from sqlitekeeper.cli.options import (
     common_options,
     database_arguments,
@@ -32,13 +32,16 @@ from sqlitekeeper.config import (
     select_databases,
 )
 from sqlitekeeper.config.names import this_host
+from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.measure import measure
+from sqlitekeeper.database.snapshot.snapshot import Source
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.filesystem.atomic import write_whole
 from sqlitekeeper.output.backup import show_backup, show_backup_total
 from sqlitekeeper.output.prometheus import backup_metrics
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.state.history import Sizes
 from sqlitekeeper.wording import size
 from sqlitekeeper.workers import crew
 
@@ -99,8 +102,8 @@ def run(session: Session, config: Config, request: BackupRequest, rclone: Rclone
 
 def tell(session: Session, config: Config, done: BackupRun, prometheus: Path | None) -> int:
     """Remember and show what came of it; the exit status."""
-    paths = (one.path for one in done.databases if one.outcome in ("shipped", "unchanged"))
-    remember(session, config.state, measured(paths))
+    sources = done.sources.items()
+    remember(session, config.state, [(path, _sizes(one)) for path, one in sources])
     return finish_and_write(
         session,
         done.databases,
@@ -112,6 +115,13 @@ def tell(session: Session, config: Config, done: BackupRun, prometheus: Path | N
         uncounted_uploads=done.uncounted_uploads,
         seconds=done.seconds,
     )
+
+
+def _sizes(source: Source | None) -> Sizes | None:
+    if source is None:
+        return None
+    wal_bytes = size_of(sidecar(source.path, "-wal"))
+    return Sizes(source.bytes, source.free_pages * source.page_size, wal_bytes)
 
 
 def _show(done: BackupRun, console: Console, results: Sequence[BackupResult]) -> None:

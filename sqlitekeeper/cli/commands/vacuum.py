@@ -1,13 +1,11 @@
 """`keeper vacuum`: the hourly work."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from sqlitekeeper.cli.extra_files import finish_and_write, metrics_file, refuse_rehearsal
-from sqlitekeeper.cli.history import measured, remember
+from sqlitekeeper.cli.history import remember
 from sqlitekeeper.cli.options import (
     common_options,
     database_arguments,
@@ -16,12 +14,12 @@ from sqlitekeeper.cli.options import (
 )
 from sqlitekeeper.cli.session import Session, each_at_once
 from sqlitekeeper.config import Database, select_databases
-from sqlitekeeper.database.files import read_only_reason
 from sqlitekeeper.database.maintain.vacuum import VacuumOptions, VacuumResult, vacuum
 from sqlitekeeper.errors import BusyError, LockedError
 from sqlitekeeper.events import Listener
 from sqlitekeeper.output.maintenance import show_vacuum
 from sqlitekeeper.output.prometheus import vacuum_metrics
+from sqlitekeeper.state.history import Sizes
 from sqlitekeeper.state.locks import database_lock
 
 HELP = """Free some pages and truncate the WAL, without holding the application up.
@@ -105,7 +103,7 @@ def command(
 
     results = each_at_once(select_databases(config, names), work, VacuumResult, session, jobs)
     if not dry_run:
-        remember(session, config.state, measured(_measurable(results)))
+        remember(session, config.state, [(r.path, _sizes(r)) for r in results if r.page_size])
     extras = metrics_file(prometheus, vacuum_metrics, results)
     return finish_and_write(session, results, show_vacuum, extras, dry_run=dry_run)
 
@@ -114,10 +112,6 @@ def _first(asked: int | None, configured: int) -> int:
     return configured if asked is None else asked
 
 
-def _measurable(results: Sequence[VacuumResult]) -> Iterator[Path]:
-    """Those that can be opened without leaving sidecars beside a file that cannot be written."""
-    for result in results:
-        with suppress(OSError):  # out of reach, and held by another run
-            usable = result.outcome != "failed" and result.path.is_file()
-            if usable and read_only_reason(result.path) is None:
-                yield result.path
+def _sizes(result: VacuumResult) -> Sizes:
+    free_bytes = result.free_pages_left * result.page_size
+    return Sizes(result.bytes_after, free_bytes, result.wal_bytes_after)

@@ -70,6 +70,7 @@ class VacuumResult(Result):
     checkpoint: Checkpoint | None = None
     longest_lock_ms: float = 0.0
     seconds: float = 0.0
+    page_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +124,13 @@ def vacuum(
         sqlite_errors(path),
         open_database(path, write=not options.dry_run, wait_seconds=WAIT_SECONDS) as connection,
     ):
-        if has_checksums(connection):
-            return VacuumResult(name, path, "skipped", WRITES_NONE)
         before = read_measurement(connection, path)
+        if has_checksums(connection):
+            return _left_alone(name, path, before, WRITES_NONE)
         target = _target(before, options)
         if options.dry_run:
-            return _dry_run(name, path, before, target)
+            reason = _convert_advice(before, path) or f"dry run: would free {target:,} pages"
+            return _left_alone(name, path, before, reason)
         return _run(connection, name, path, before, target, options, began, listen)
 
 
@@ -140,12 +142,13 @@ def _target(found: Measurement, options: VacuumOptions) -> int:
     return min(spare, options.pages) if options.pages else spare
 
 
-def _dry_run(name: str, path: Path, found: Measurement, target: int) -> VacuumResult:
+def _left_alone(name: str, path: Path, found: Measurement, reason: str) -> VacuumResult:
     return VacuumResult(
         name,
         path,
         "skipped",
-        _convert_advice(found, path) or f"dry run: would free {target:,} pages",
+        reason,
+        page_size=found.page_size,
         free_pages_left=found.free_pages,
         bytes_before=found.bytes,
         bytes_after=found.bytes,
@@ -229,6 +232,7 @@ def _run(
         path,
         "skipped" if idle else "done",
         "; ".join(filter(None, reasons)) or None,
+        page_size=before.page_size,
         freed_pages=freed,
         freed_bytes=freed * before.page_size,
         free_pages_left=after.free_pages,
@@ -251,6 +255,7 @@ def _cut_short(
         path,
         "busy",
         f"{path}: database is locked; freed {freed} pages before that",
+        page_size=before.page_size,
         freed_pages=freed,
         freed_bytes=freed * before.page_size,
         free_pages_left=before.free_pages - freed,
