@@ -15,15 +15,18 @@ TYPE_CHECKING = False  # typing's own costs more time than all the rest of this 
 if TYPE_CHECKING:
     from sqlitekeeper.backup.pipeline import Job
     from sqlitekeeper.backup.run import BackupOptions, back_up
+    from sqlitekeeper.config.settings import FileSet
+    from sqlitekeeper.config.settings import FileSet as FilesJob
     from sqlitekeeper.database.maintain.convert import convert, plan_conversion
     from sqlitekeeper.database.maintain.create import init_database
     from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
     from sqlitekeeper.database.measure import measure
     from sqlitekeeper.errors import KeeperError
-    from sqlitekeeper.files.run import FilesJob, FilesOptions, sync_files
+    from sqlitekeeper.files.run import FilesOptions, sync_files
 
 __all__ = [
     "BackupOptions",
+    "FileSet",
     "FilesJob",
     "FilesOptions",
     "Job",
@@ -40,27 +43,26 @@ __all__ = [
 
 # Imported when they are first asked for: `keeper --version` needs none of them.
 _HOMES = {
-    "BackupOptions": "sqlitekeeper.backup.run",
-    "FilesJob": "sqlitekeeper.files.run",
-    "FilesOptions": "sqlitekeeper.files.run",
-    "Job": "sqlitekeeper.backup.pipeline",
-    "KeeperError": "sqlitekeeper.errors",
-    "VacuumOptions": "sqlitekeeper.database.maintain.vacuum",
-    "back_up": "sqlitekeeper.backup.run",
-    "convert": "sqlitekeeper.database.maintain.convert",
-    "init_database": "sqlitekeeper.database.maintain.create",
-    "measure": "sqlitekeeper.database.measure",
-    "plan_conversion": "sqlitekeeper.database.maintain.convert",
-    "sync_files": "sqlitekeeper.files.run",
-    "vacuum": "sqlitekeeper.database.maintain.vacuum",
+    "backup.pipeline": ("Job",),
+    "backup.run": ("BackupOptions", "back_up"),
+    "config.settings": ("FileSet",),
+    "database.maintain.convert": ("convert", "plan_conversion"),
+    "database.maintain.create": ("init_database",),
+    "database.maintain.vacuum": ("VacuumOptions", "vacuum"),
+    "database.measure": ("measure",),
+    "errors": ("KeeperError",),
+    "files.run": ("FilesOptions", "sync_files"),
 }
+_FORMER = {"FilesJob": "FileSet"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    present = _FORMER.get(name, name)
+    for home, names in _HOMES.items():
+        if present in names:
+            from importlib import import_module
 
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+            value: object = getattr(import_module(f"sqlitekeeper.{home}"), present)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

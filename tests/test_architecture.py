@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import sqlitekeeper
 from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "sqlitekeeper"
@@ -145,6 +146,11 @@ def test_top_level_holds_what_the_design_names() -> None:
     allowed = {"pyproject.toml", "README.md", "sqlitekeeper", "tests", "recipes"}
     # What setuptools leaves behind is ignored by git.
     assert entries - {"build", "sqlitekeeper.egg-info", "findings"} == allowed
+
+
+def test_public_names_can_be_imported() -> None:
+    """Also those that have another name by now."""
+    assert all(getattr(sqlitekeeper, name) for name in sqlitekeeper.__all__)
 
 
 def test_keeper_version_does_not_load_the_command_line() -> None:

@@ -1,5 +1,6 @@
 """The configuration as values: what every key of keeper.toml becomes, and its default."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -72,7 +73,7 @@ class FileSet:
 
     `exclude` are rclone's own filter patterns. A run deletes no more at the
     destination than the smaller of `max_delete_files` (None: any number) and
-    `max_delete_percent` of what is there.
+    `max_delete_percent` of what is there, rounded up.
     """
 
     name: str
@@ -81,6 +82,12 @@ class FileSet:
     exclude: tuple[str, ...] = ()
     max_delete_files: int | None = 1000
     max_delete_percent: float = 10.0
+
+    def most_deletions(self, there: int) -> int:
+        """How many of the files that are there may be deleted."""
+        # Rounded first: 1.1 % of 3,000 is 33, not the 33.000000000000004 of binary fractions.
+        share = math.ceil(round(there * self.max_delete_percent / 100, 6))
+        return share if self.max_delete_files is None else min(share, self.max_delete_files)
 
 
 @dataclass(frozen=True, slots=True)

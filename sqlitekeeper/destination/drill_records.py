@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlitekeeper.destination.catalog import Mark, Snapshot
 from sqlitekeeper.destination.destination import Destination
@@ -22,39 +22,51 @@ KINDS: tuple[Mark, ...] = ("proven", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Marking:
-    """What a drill found of a snapshot, and why it failed if it did."""
+class DrillRecord:
+    """What a drill found of a snapshot, and why it failed if it did.
+
+    `at` is None where its mark cannot be read or believed.
+    """
 
     object: str
-    at: datetime
+    at: datetime | None
     outcome: Mark
-    reason: str | None
+    reason: str | None = None
 
     @property
     def path(self) -> str:
         """Where its mark belongs."""
         return mark_object(self.object, self.outcome)
 
+    def text(self, host: str) -> bytes:
+        """Its mark as the bytes of a file."""
+        value: dict[str, Any] = {
+            "format": FORMAT,
+            "object": self.object,
+            "at": timestamp(self.at) if self.at else None,
+            "host": host,
+            "outcome": self.outcome,
+            "reason": self.reason,
+        }
+        return (json.dumps(value, indent=2) + "\n").encode()
+
 
 def leave_marks(
     rclone: Rclone,
     destination: Destination,
-    markings: Sequence[Marking],
+    records: Sequence[DrillRecord],
     host: str,
     listen: Listener = ignore,
-) -> list[Marking]:
+) -> list[DrillRecord]:
     """Upload marks, in one rclone run, and delete what they contradict, in another.
 
     Returns those that the destination did not take; that, and what it does not
     delete, is told as a warning.
     """
-    texts = {
-        one.path: mark_text(one.object, one.at, one.outcome, host, one.reason) for one in markings
-    }
-    problems = store_papers(rclone, destination, texts)
+    problems = store_papers(rclone, destination, {one.path: one.text(host) for one in records})
     opposite = [
         path
-        for one in markings
+        for one in records
         if one.path not in problems
         for path in (mark_object(one.object, kind) for kind in KINDS if kind != one.outcome)
         if destination.has(path)
@@ -67,7 +79,7 @@ def leave_marks(
         said = "; ".join(dict.fromkeys(problems.values()))
         text = f"{destination.to}: takes no marks, so only this host remembers the drill: {said}"
         listen(Note("", text, Level.WARNING))
-    return [one for one in markings if one.path in problems]
+    return [one for one in records if one.path in problems]
 
 
 def lift_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) -> None:
@@ -83,37 +95,6 @@ def lift_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) ->
         raise KeeperError(problem)
 
 
-@dataclass(frozen=True, slots=True)
-class DrillRecord:
-    """The last drill of a snapshot at a destination that does not take marks."""
-
-    object: str
-    at: datetime
-    outcome: Literal["proven", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Drilled:
-    """The last drill of a snapshot; `at` is None where its mark cannot be read or believed."""
-
-    object: str
-    at: datetime | None
-    outcome: Mark
-
-
-def mark_text(snapshot: str, at: datetime, outcome: Mark, host: str, reason: str | None) -> bytes:
-    """The mark of a drill as the bytes of a file."""
-    value: dict[str, Any] = {
-        "format": FORMAT,
-        "object": snapshot,
-        "at": timestamp(at),
-        "host": host,
-        "outcome": outcome,
-        "reason": reason,
-    }
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
 def marks_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:
     """The marks that lie beside some snapshots."""
     return [paper for snapshot in snapshots for paper in snapshot.papers if _kind(paper)]
@@ -124,7 +105,7 @@ def last_drills(
     contents: Mapping[str, bytes],
     remembered: Mapping[str, DrillRecord],
     now: datetime,
-) -> dict[str, Drilled]:
+) -> dict[str, DrillRecord]:
     """The last drill of each snapshot that has had one, by object.
 
     `contents` has the marks that were read, by path; `remembered` what only
@@ -134,14 +115,17 @@ def last_drills(
     for snapshot in snapshots:
         last, own = last_drill(snapshot, contents, now), remembered.get(snapshot.object)
         marked_at = last.at if last else None
-        if own and not is_ahead(own.at, now) and (marked_at is None or marked_at < own.at):
-            last = Drilled(own.object, own.at, own.outcome)
+        at = own.at if own and own.at and not is_ahead(own.at, now) else None
+        if at and (marked_at is None or marked_at < at):
+            last = own
         if last:
             found[snapshot.object] = last
     return found
 
 
-def last_drill(snapshot: Snapshot, contents: Mapping[str, bytes], now: datetime) -> Drilled | None:
+def last_drill(
+    snapshot: Snapshot, contents: Mapping[str, bytes], now: datetime
+) -> DrillRecord | None:
     """The last drill of a snapshot by its marks; `contents` has them, by path.
 
     Of two the younger one counts, and failed where one of them cannot be read.
@@ -150,7 +134,7 @@ def last_drill(snapshot: Snapshot, contents: Mapping[str, bytes], now: datetime)
     for paper in snapshot.papers:
         if kind := _kind(paper):
             at = _time_of(contents.get(paper.path, b""), snapshot.object, kind, now)
-            found.append(Drilled(snapshot.object, at, kind))
+            found.append(DrillRecord(snapshot.object, at, kind))
     times = [one.at for one in found if one.at is not None]
     if len(times) < len(found):
         return min(found, key=lambda one: one.outcome)

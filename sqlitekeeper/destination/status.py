@@ -1,4 +1,4 @@
-"""Is every newest snapshot young enough, as the destination tells it?
+"""Whether every newest snapshot is young enough, as the destination tells it.
 
 Of latest.json only that counts which the listing bears out; where there is no
 telling, the outcome is a failure, never "fresh".
@@ -11,7 +11,7 @@ from typing import Literal
 
 from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot, Subject, read_shelves
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.drill_records import Drilled, DrillRecord, last_drills, marks_of
+from sqlitekeeper.destination.drill_records import DrillRecord, last_drills, marks_of
 from sqlitekeeper.destination.hold import hold_of, on_hold
 from sqlitekeeper.destination.layout import is_ahead
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, timestamp
@@ -61,7 +61,7 @@ class Evidence:
     """
 
     latest: Manifest | ManifestError | None
-    drills: Mapping[str, Drilled]
+    drills: Mapping[str, DrillRecord]
 
 
 def database_status(

@@ -8,7 +8,6 @@
 Nothing is changed at the destination before the first three are done.
 """
 
-import math
 import os
 import shlex
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.config.settings import FileSet
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.files.databases import find_databases
@@ -26,28 +26,6 @@ from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import counted, size
-
-
-@dataclass(frozen=True, slots=True)
-class FilesJob:
-    """One folder to sync, and where to; `exclude` are rclone's own patterns.
-
-    At most the smaller of `max_delete_files` (None: any number) and
-    `max_delete_percent` of what is there, rounded up, is deleted.
-    """
-
-    name: str
-    path: Path
-    to: str
-    exclude: tuple[str, ...] = ()
-    max_delete_files: int | None = 1000
-    max_delete_percent: float = 10.0
-
-    def most_deletions(self, there: int) -> int:
-        """How many of the files that are there may be deleted."""
-        # Rounded first: 1.1 % of 3,000 is 33, not the 33.000000000000004 of binary fractions.
-        share = math.ceil(round(there * self.max_delete_percent / 100, 6))
-        return share if self.max_delete_files is None else min(share, self.max_delete_files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +68,7 @@ class FilesResult(Result):
 
 
 def sync_files(
-    jobs: Sequence[FilesJob], options: FilesOptions, listen: Listener = ignore
+    jobs: Sequence[FileSet], options: FilesOptions, listen: Listener = ignore
 ) -> tuple[FilesResult, ...]:
     """Sync some folders; one that fails does not stop the others.
 
@@ -114,7 +92,7 @@ def sync_files(
 class _FilesRun:
     """The steps of one folder's sync, and what is known so far."""
 
-    def __init__(self, job: FilesJob, options: FilesOptions, listen: Listener) -> None:
+    def __init__(self, job: FileSet, options: FilesOptions, listen: Listener) -> None:
         self.job = job
         self.options = options
         self.listen = listen

@@ -18,7 +18,6 @@ from sqlitekeeper.destination.catalog import DatabaseShelf, Mark, Snapshot, Subj
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import (
     DrillRecord,
-    Marking,
     last_drills,
     leave_marks,
     lift_hold,
@@ -113,7 +112,7 @@ class _AtDestination:
     listen: Listener
     papers: dict[str, bytes] = field(default_factory=dict)
     papers_error: RcloneError | None = None
-    unmarked: list[Marking] = field(default_factory=list)
+    unmarked: list[DrillRecord] = field(default_factory=list)
 
     @property
     def to(self) -> str:
@@ -206,8 +205,8 @@ class _AtDestination:
             self._warn(subject.name, remark)
         reason = f"{snapshot.object} at {self.to}: {proof.problem}" if proof.problem else None
         outcome: Mark = "failed" if reason else "proven"
-        marking = Marking(snapshot.object, self.options.clock(), outcome, proof.problem)
-        self.unmarked.append(marking)
+        record = DrillRecord(snapshot.object, self.options.clock(), outcome, proof.problem)
+        self.unmarked.append(record)
         seconds = round(time.monotonic() - began, 3)
         if not reason:
             text = f"{snapshot.object} at {self.to} proven in {seconds:.1f} s"
@@ -296,8 +295,7 @@ class _AtDestination:
         )
         try:
             if refused:
-                records = [DrillRecord(one.object, one.at, one.outcome) for one in refused]
-                History(self.options.state).add_drills(self.to, records, self.listing.keys())
+                History(self.options.state).add_drills(self.to, refused, self.listing.keys())
         except (KeeperError, OSError) as error:
             self._warn("", f"the drill is not remembered: {error}")
 

@@ -222,7 +222,7 @@ class History(HistoryFile):
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO drill VALUES (?, ?, ?, ?)",
-                ((destination, d.object, d.at.isoformat(), d.outcome) for d in drills),
+                ((destination, d.object, d.at.isoformat(), d.outcome) for d in drills if d.at),
             )
 
     def drills(self, destination: str) -> dict[str, DrillRecord]:

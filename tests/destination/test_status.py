@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.drill_records import Drilled, DrillRecord, last_drills, mark_text
+from sqlitekeeper.destination.drill_records import DrillRecord, last_drills
 from sqlitekeeper.destination.fleet import fleet_status
 from sqlitekeeper.destination.layout import (
     latest_object,
@@ -68,7 +68,7 @@ def latest(hours: float, confirmed: float | None = None, **more: Any) -> Manifes
 def judged(
     there: DatabaseShelf,
     paper: Manifest | ManifestError | None,
-    drills: dict[str, Drilled] | None = None,
+    drills: dict[str, DrillRecord] | None = None,
 ) -> StatusEntry:
     return judge(SUBJECT, "lab:x", there, Evidence(paper, drills or {}), LIMITS)
 
@@ -168,7 +168,7 @@ def test_unreadable_latest_is_a_failure() -> None:
 
 def test_snapshot_that_failed_its_drill_does_not_count() -> None:
     """An older one that is sound does, with its own age."""
-    drills = {snapshot(1): Drilled(snapshot(1), hours_ago(0.5), "failed")}
+    drills = {snapshot(1): DrillRecord(snapshot(1), hours_ago(0.5), "failed")}
     entry = judged(shelf(1, 30), latest(1, confirmed=0.1), drills)
     assert (entry.outcome, entry.last_snapshot_at) == ("stale", timestamp(hours_ago(30)))
     assert "failed its last drill" in str(entry.reason)
@@ -176,7 +176,7 @@ def test_snapshot_that_failed_its_drill_does_not_count() -> None:
 
 def test_none_that_passed_is_missing() -> None:
     """There is nothing that is known to restore."""
-    drills = {snapshot(h): Drilled(snapshot(h), hours_ago(0.5), "failed") for h in (1, 2)}
+    drills = {snapshot(h): DrillRecord(snapshot(h), hours_ago(0.5), "failed") for h in (1, 2)}
     entry = judged(shelf(1, 2), latest(1, confirmed=0.1), drills)
     assert (entry.outcome, entry.exit_code) == ("missing", 12)
     assert "1 older snapshot failed too" in str(entry.reason)
@@ -185,9 +185,9 @@ def test_none_that_passed_is_missing() -> None:
 def test_last_proof_is_the_youngest_of_all() -> None:
     """Also that of an older snapshot."""
     drills = {
-        snapshot(1): Drilled(snapshot(1), None, "proven"),
-        snapshot(30): Drilled(snapshot(30), hours_ago(3), "proven"),
-        snapshot(60): Drilled(snapshot(60), hours_ago(4), "proven"),
+        snapshot(1): DrillRecord(snapshot(1), None, "proven"),
+        snapshot(30): DrillRecord(snapshot(30), hours_ago(3), "proven"),
+        snapshot(60): DrillRecord(snapshot(60), hours_ago(4), "proven"),
     }
     entry = judged(shelf(1, 30, 60), latest(1), drills)
     assert entry.last_proven_at == timestamp(hours_ago(3))
@@ -218,13 +218,13 @@ def test_never_younger_than_what_is_there(
     assert entry.exit_code == (0 if entry.outcome == "fresh" else 12)
 
 
-def drills_by(texts: dict[str, bytes]) -> dict[str, Drilled]:
+def drills_by(texts: dict[str, bytes]) -> dict[str, DrillRecord]:
     there = shelf(1, marks=list(texts))
     return last_drills(there.snapshots, texts, {}, NOW)
 
 
 def mark(kind: Any, hours: float) -> bytes:
-    return mark_text(snapshot(1), hours_ago(hours), kind, "web1", None)
+    return DrillRecord(snapshot(1), hours_ago(hours), kind).text("web1")
 
 
 PROVEN, FAILED = (mark_object(snapshot(1), kind) for kind in ("proven", "failed"))

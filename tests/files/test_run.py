@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.config import FileSet
 from sqlitekeeper.events import Event, Level, Note
-from sqlitekeeper.files.run import FilesJob, FilesOptions, FilesResult, sync_files
+from sqlitekeeper.files.run import FilesOptions, FilesResult, sync_files
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 from tests.conftest import (
@@ -59,7 +60,7 @@ def sync(tmp_path: Path, uploads: Path) -> Sync:
             dry_run=dry_run,
             force=force,
         )
-        one = FilesJob("uploads", path, to or str(tmp_path / "there"), **job)  # type: ignore[arg-type]
+        one = FileSet("uploads", path, to or str(tmp_path / "there"), **job)  # type: ignore[arg-type]
         (result,) = sync_files([one], options, listen)
         return result
 
@@ -279,7 +280,7 @@ def test_limit_is_the_smaller_of_both(
     files: int | None, percent: float, there: int, most: int
 ) -> None:
     """A part of a file counts as one, so that a small folder can change."""
-    job = FilesJob("x", Path("/x"), "b2:x", (), files, percent)
+    job = FileSet("x", Path("/x"), "b2:x", (), files, percent)
 
     assert job.most_deletions(there) == most
 
@@ -381,8 +382,8 @@ def test_one_that_fails_does_not_stop_the_others(
 ) -> None:
     """Each has a result of its own, in the order in which they were given."""
     jobs = [
-        FilesJob("gone", tmp_path / "gone", str(tmp_path / "there-gone")),
-        FilesJob("uploads", uploads, str(there)),
+        FileSet("gone", tmp_path / "gone", str(tmp_path / "there-gone")),
+        FileSet("uploads", uploads, str(there)),
     ]
 
     results = sync_files(jobs, FilesOptions(Rclone(find_rclone(None)), tmp_path / "state"))

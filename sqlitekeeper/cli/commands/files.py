@@ -11,7 +11,7 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, FileSet, refuse_indistinct_files
 from sqlitekeeper.config.quoting import nearest, readable
 from sqlitekeeper.errors import ConfigError
-from sqlitekeeper.files.run import FilesJob, FilesOptions, sync_files
+from sqlitekeeper.files.run import FilesOptions, sync_files
 from sqlitekeeper.output.backup import show_files
 
 HELP = """Sync the folders of [[files]] with rclone: uploads, Active Storage.
@@ -36,17 +36,6 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, force: bool
     """Sync each folder, and say what that took."""
     config = session.config()
     refuse_indistinct_files(config.files, config.backup.to)
-    jobs = [
-        FilesJob(
-            one.name,
-            one.path,
-            one.to,
-            one.exclude,
-            one.max_delete_files,
-            one.max_delete_percent,
-        )
-        for one in _wanted(config, names)
-    ]
     options = FilesOptions(
         rclone=make_rclone(session, config),
         state=config.state,
@@ -54,7 +43,7 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, force: bool
         dry_run=dry_run,
         force=force,
     )
-    results = sync_files(jobs, options, session.listen)
+    results = sync_files(_wanted(config, names), options, session.listen)
     return session.finish(results, show_files, dry_run=dry_run)
 
 

@@ -1,4 +1,4 @@
-"""`keeper status`: is every newest snapshot young enough?"""
+"""`keeper status`: whether every newest snapshot is young enough."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
