@@ -9,6 +9,7 @@ from sqlitekeeper.errors import ConfigError
 
 _LONGEST_BYTES = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SOLID = re.compile(r"(?:.*[^a-z])?(cache|queue|cable)(?:[^a-z].*)?", re.IGNORECASE | re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
@@ -82,6 +83,15 @@ def fill(template: str, fillers: Mapping[str, Callable[[], str]]) -> str:
     if set("{}") & set(_PLACEHOLDER.sub("", template)):
         raise ValueError(f"a brace that is no placeholder; {valid}")
     return _PLACEHOLDER.sub(filling, template)
+
+
+def solid_kind(name: str) -> str | None:
+    """Whether a database is a "cache", a "queue" or a "cable" by a word of its name.
+
+    Solid Cache, Queue and Cable of Rails 8 are, and what others have named alike.
+    """
+    found = _SOLID.fullmatch(name)
+    return found[1].lower() if found else None
 
 
 def this_host() -> str:

@@ -5,11 +5,11 @@ lists each destination once.
 """
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.doctor.database import memory_filesystem
 from sqlitekeeper.doctor.destinations import _rclone
 from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host, _me, _unwritable
@@ -20,8 +20,6 @@ from sqlitekeeper.rclone.local_folder import is_local
 from sqlitekeeper.wording import size
 
 _MEND = "mount it, or correct the path of [[files]] {name} in keeper.toml"
-# Solid Cache, Queue and Cable of Rails 8, and whoever names theirs alike.
-SELDOM_WORTH = frozenset({"cache", "queue", "cable"})
 
 
 def diagnose_folder(name: str, path: Path) -> Finding:
@@ -137,7 +135,7 @@ def _destination(plan: BackupPlan) -> Finding:
 
 
 def _worth(plan: BackupPlan, name: str) -> Finding:
-    if SELDOM_WORTH.isdisjoint(re.split(r"[^a-z]+", name.lower())):
+    if not solid_kind(name):
         return Finding("ok", name, "worth_backup", "is worth a backup, by its name")
     return Finding(
         "warn",

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sqlitekeeper.database.files import MAGIC
+from sqlitekeeper.config.generate.scan import begins_like_sqlite
 
 _DESCRIPTORS = Path("/dev/fd")
 
@@ -52,12 +52,12 @@ def _is_database(path: bytes, open_here: dict[tuple[int, int], int]) -> bool:
             facts = os.lstat(path)
             descriptor = open_here.get((facts.st_dev, facts.st_ino))
             if descriptor is not None:
-                return os.pread(descriptor, len(MAGIC), 0) == MAGIC
+                return begins_like_sqlite(descriptor)
         # Not through a link, and not waiting for a pipe: it may have been put there just now.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(path, flags)
         try:
-            return os.pread(descriptor, len(MAGIC), 0) == MAGIC
+            return begins_like_sqlite(descriptor)
         finally:
             os.close(descriptor)
     except OSError:

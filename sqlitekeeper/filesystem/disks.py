@@ -5,6 +5,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlitekeeper.errors import NoRoomError
+from sqlitekeeper.wording import size
+
 # File systems that more than one host can have mounted, or a host and its virtual machine;
 # the WAL index is shared memory and works on one host only (https://sqlite.org/wal.html).
 NETWORK_FILESYSTEMS = frozenset(
@@ -22,6 +25,20 @@ def free_bytes(folder: Path) -> int:
     facts = os.statvfs(folder)
     available = facts.f_bfree if os.geteuid() == 0 else facts.f_bavail
     return available * facts.f_frsize
+
+
+def require_room(
+    what: str, need: int, folder: Path, *, shown: Path | None = None, hint: str | None = None
+) -> None:
+    """Refuse work that needs more bytes than a folder has, which a person knows as `shown`.
+
+    Raises:
+        NoRoomError: how much it needs, and how much there is.
+    """
+    free = free_bytes(folder)
+    if need > free:
+        message = f"{what} needs {size(need)} in {shown or folder}, which has {size(free)}"
+        raise NoRoomError(message, hint=hint)
 
 
 def filesystem(path: Path) -> str | None:

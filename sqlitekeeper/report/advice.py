@@ -1,10 +1,10 @@
 """What to do about a database, each piece of advice with the command that does it."""
 
-import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.report.growth import (
     UNKNOWN_DRAIN,
@@ -20,8 +20,6 @@ FULL_SOON_DAYS = 30
 # A WAL of a few pages is larger than a small database, and means nothing.
 LARGE_WAL_BYTES = 16 * 2**20
 PINNED_RUNS = 3
-
-_FLEETING = re.compile(r"(?:^|[^a-z])(cache|queue|cable)(?:$|[^a-z])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def advise(name: str, path: Path, found: Measurement, known: Circumstances) -> l
             f" sqlite3 {file} 'PRAGMA journal_mode = wal'"
         )
         advice.append(Advice(1, text))
-    if known.configured_backup and (kind := _fleeting(name, path)):
+    if known.configured_backup and (kind := solid_kind(name) or solid_kind(path.stem)):
         text = (
             f"looks like a {kind}, and is backed up; if it can be lost,"
             " set backup = false for it (keeper config show names the file)"
@@ -113,9 +111,3 @@ def _free_list(file: str, found: Measurement, known: Circumstances) -> list[Advi
         text = f"the file grows by {grown} a day although its data does not"
         return [Advice(2, f"{text}: keeper vacuum --all {file}, and keeper vacuum hourly")]
     return []
-
-
-def _fleeting(name: str, path: Path) -> str | None:
-    """Whether a name is that of a cache, a queue or a cable, as Rails calls them."""
-    found = _FLEETING.search(name) or _FLEETING.search(path.stem)
-    return found[1].lower() if found else None

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from sqlitekeeper import wording
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import manifest_object
@@ -10,11 +9,19 @@ from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.metadata import fetch_manifests
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Listener, Tick, ignore
-from sqlitekeeper.filesystem.disks import free_bytes
+from sqlitekeeper.filesystem.disks import require_room
 from sqlitekeeper.rclone.client import Rclone
 
 # For the file system's own bookkeeping.
 SPARE_BYTES = 2**20
+# What rclone says of an object that came, but is not what was once stored.
+_DAMAGED = (
+    "corrupted on transfer",
+    "authenticate decrypted block",
+    "bad magic string",
+    "too short to be encrypted",
+    "truncated block header",
+)
 
 
 def fetch_manifest(rclone: Rclone, destination: Destination, snapshot: Snapshot) -> Manifest | None:
@@ -41,19 +48,23 @@ def fetch_snapshot(
     folder: Path,
     listen: Listener = ignore,
     *,
+    what: str = "the snapshot",
     beside: Path | None = None,
+    hint: str | None = None,
 ) -> Path:
     """Download a snapshot into a private folder.
 
-    `beside` is the folder that a person knows, which has the room or has not; otherwise
-    the one that `folder` is in.
+    `beside` is the folder that a person knows, which has the room for `what` or has not;
+    otherwise the one that `folder` is in. `hint` says what to do where it has not.
 
     Raises:
         RcloneError: it did not come.
-        KeeperError: the room that there was for it is gone.
-        CheckError: rclone reported no error, and it is not there.
+        NoRoomError: there is no room for it, or what there was is gone.
+        CheckError: it came damaged, or rclone reported success and it is not there.
     """
     name, total = snapshot.database, snapshot.bytes
+    shown = beside or folder.parent
+    require_room(what, total + SPARE_BYTES, folder, shown=shown, hint=hint)
     report = rclone.fetch(
         to,
         [snapshot.object],
@@ -62,13 +73,11 @@ def fetch_snapshot(
     )
     file = folder / snapshot.object
     if report.error:
-        free = free_bytes(folder)
-        if "space" in report.error.message and free < total:
-            raise KeeperError(
-                f"the snapshot needs {wording.size(total)} in {beside or folder.parent},"
-                f" which has {wording.size(free)} left"
-            )
+        if "space" in report.error.message:
+            require_room(what, total, folder, shown=shown, hint=hint)
+        if any(sign in report.error.message for sign in _DAMAGED):
+            raise CheckError(report.error.message)
         raise report.error
     if not file.is_file() or file.is_symlink():
-        raise CheckError(f"{to}/{snapshot.object}: rclone reported no error, but it did not come")
+        raise CheckError(f"{to}/{snapshot.object}: rclone reported success, but it is not there")
     return file

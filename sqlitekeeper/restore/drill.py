@@ -29,22 +29,19 @@ from sqlitekeeper.destination.manifest import Manifest, ManifestError, NewerForm
 from sqlitekeeper.destination.metadata import read_manifest, try_papers
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
-from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.restore.choose import LATEST, choose, longest_undrilled, promised_snapshots
 from sqlitekeeper.restore.download import fetch_snapshot
-from sqlitekeeper.restore.verify import Proof, contradiction, is_damage, prove
+from sqlitekeeper.restore.verify import Proof, contradiction, prove
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills
 from sqlitekeeper.state.locks import database_lock
-from sqlitekeeper.wording import size
 
 # An interrupted run of many drills keeps the marks of all but the last few.
 BATCH = 50
-SPARE_BYTES = 2**20
 LOCK_WAIT_SECONDS = 10.0
 
 
@@ -263,18 +260,15 @@ class _AtDestination:
         manifest = self._manifest(snapshot)
         if found := contradiction(snapshot, manifest):
             return found
-        need, free = snapshot.bytes + SPARE_BYTES, free_bytes(self.folder)
-        if need > free:
-            raise KeeperError(
-                f"the drill needs {size(need)} in {self.options.staging}, which has {size(free)}",
-                hint="point backup.staging in keeper.toml at a larger file system",
-            )
-        try:
-            file = fetch_snapshot(self.options.rclone, self.to, snapshot, self.folder, self.listen)
-        except RcloneError as error:
-            if is_damage(error):
-                raise CheckError(error.message) from None
-            raise
+        file = fetch_snapshot(
+            self.options.rclone,
+            self.to,
+            snapshot,
+            self.folder,
+            self.listen,
+            what="the drill",
+            hint="point backup.staging in keeper.toml at a larger file system",
+        )
         return prove(file, manifest, self.listen)
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from sqlitekeeper import wording
 from sqlitekeeper.database.check import check_snapshot
 from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
@@ -23,12 +22,10 @@ from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestEr
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.checksum import sha256_of
-from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.rclone.errors import RcloneError
-from sqlitekeeper.restore.download import SPARE_BYTES, fetch_manifest, fetch_snapshot
-from sqlitekeeper.restore.verify import contradiction, is_damage, prove
+from sqlitekeeper.restore.download import fetch_manifest, fetch_snapshot
+from sqlitekeeper.restore.verify import contradiction, prove
 from sqlitekeeper.result import Result
 
 
@@ -195,12 +192,6 @@ def _fetch(
     no_manifest: bool,
 ) -> tuple[Path, str, Manifest | None]:
     """Download a snapshot and prove it: its file, sha256 and manifest."""
-    need, free = snapshot.bytes + SPARE_BYTES, free_bytes(folder)
-    if need > free:
-        raise KeeperError(
-            f"{target}: the snapshot needs {wording.size(need)} in {target.parent},"
-            f" which has {wording.size(free)}"
-        )
     try:
         manifest = fetch_manifest(rclone, destination, snapshot)
     except ManifestError as error:
@@ -210,14 +201,10 @@ def _fetch(
         manifest = None
     if manifest and (found := contradiction(snapshot, manifest)):
         raise CheckError(f"{snapshot.object}: {found.problem}")
-    try:
-        file = fetch_snapshot(
-            rclone, destination.to, snapshot, folder, listen, beside=target.parent
-        )
-    except RcloneError as error:
-        if is_damage(error):
-            raise CheckError(error.message) from None
-        raise
+    what = f"{target}: the snapshot"
+    file = fetch_snapshot(
+        rclone, destination.to, snapshot, folder, listen, what=what, beside=target.parent
+    )
     sha256 = sha256_of(file)
     if manifest is None:
         check_snapshot(file, sha256, "integrity")

@@ -12,16 +12,7 @@ from sqlitekeeper.destination.manifest import Manifest, timestamp
 from sqlitekeeper.errors import CheckError
 from sqlitekeeper.events import Listener, Tick, ignore
 from sqlitekeeper.filesystem.checksum import sha256_of
-from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.wording import counted
-
-_DAMAGED = (
-    "corrupted on transfer",
-    "authenticate decrypted block",
-    "bad magic string",
-    "too short to be encrypted",
-    "truncated block header",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +40,6 @@ def contradiction(snapshot: Snapshot, manifest: Manifest) -> Proof | None:
         problem = f"it has {snapshot.bytes} bytes, its manifest says {manifest.bytes}"
         return Proof(sha256_ok=False, problem=problem)
     return None
-
-
-def is_damage(error: RcloneError) -> bool:
-    """Whether rclone says of an object that came that it is not what was once stored."""
-    return any(sign in error.message for sign in _DAMAGED)
 
 
 def prove(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlitekeeper.config.databases import BESIDE
+from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.config.paths import absolute
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
 
-# https://sqlite.org/fileformat.html: the first 16 bytes of every database.
+# https://sqlite.org/fileformat.html, section 1.3: the first bytes of every database.
 _MAGIC = b"SQLite format 3\0"
 _SMALLEST_PAGE_BYTES = 512
 
@@ -21,7 +22,6 @@ _NOT_ENTERED = re.compile(r"\..*|node_modules|keeper-staging-.*", re.DOTALL)
 # The kernel's own folders: no files on a disk, and some of them act when they are read.
 _KERNEL = frozenset({"/proc", "/sys", "/dev"})
 
-_TRANSIENT = re.compile(r".*[_-](cache|queue|cable)", re.DOTALL | re.IGNORECASE)
 _REASONS = {
     "cache": "Solid Cache: what it holds can be computed again",
     "queue": "Solid Queue: restored jobs would run a second time",
@@ -85,8 +85,8 @@ def transience(name: str) -> str | None:
     Rails calls them production_cache, production_queue and production_cable. A
     plain "cache" or "queue" may be anything, so it is backed up.
     """
-    match = _TRANSIENT.fullmatch(name)
-    return _REASONS[match[1].lower()] if match else None
+    kind = solid_kind(name)
+    return _REASONS[kind] if kind and name.lower().endswith((f"_{kind}", f"-{kind}")) else None
 
 
 def unwritable(path: Path) -> str | None:
@@ -130,6 +130,11 @@ def _is_keepers(name: str, beside: set[str]) -> bool:
     return name == "history.sqlite3" and "locks" in beside
 
 
+def begins_like_sqlite(descriptor: int) -> bool:
+    """Whether an open file starts as SQLite databases do."""
+    return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
+
+
 def _is_database(path: Path) -> bool:
     """Whether a file starts as SQLite databases do; an empty one is none yet.
 
@@ -149,6 +154,6 @@ def _is_database(path: Path) -> bool:
     # O_NONBLOCK: what has become a pipe in the meantime must not hold us up.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return os.read(file, len(_MAGIC)) == _MAGIC
+        return begins_like_sqlite(file)
     finally:
         os.close(file)
