@@ -24,6 +24,7 @@ from sqlitekeeper.destination.layout import (
 )
 from sqlitekeeper.destination.manifest import Versions, build_manifest, encode, timestamp
 from sqlitekeeper.filesystem.checksum import sha256_of
+from sqlitekeeper.state.thinning import RULES
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -104,3 +105,13 @@ def put(folder: Path, to: str) -> None:
     """Copy a folder to a destination with rclone, so that a server that caches knows."""
     rclone = Path(sys.executable).with_name("rclone")
     subprocess.run([rclone, "copy", folder, to], check=True, capture_output=True)
+
+
+def kept(times_ms: Iterable[int], now_ms: int) -> list[int]:
+    """Those of the times (milliseconds since 1970) that the rules of thinning keep, sorted."""
+    times = sorted(set(times_ms))
+    for rule in RULES:
+        horizon = rule.horizon(now_ms)
+        last = {time // rule.period_ms: time for time in times if time < horizon}
+        times = [*last.values(), *(time for time in times if time >= horizon)]
+    return times

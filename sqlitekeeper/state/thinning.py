@@ -1,6 +1,5 @@
 """Which samples of the past are kept: all of two days, one an hour of a month, then one a day."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import apsw
@@ -26,16 +25,6 @@ class Rule:
 
 
 RULES = (Rule(2 * DAY_MS, HOUR_MS), Rule(30 * DAY_MS, DAY_MS))
-
-
-def kept(times_ms: Iterable[int], now_ms: int) -> list[int]:
-    """Those of the times (milliseconds since 1970) that the rules keep at `now_ms`, sorted."""
-    times = sorted(set(times_ms))
-    for rule in RULES:
-        horizon = rule.horizon(now_ms)
-        last = {time // rule.period_ms: time for time in times if time < horizon}
-        times = [*last.values(), *(time for time in times if time >= horizon)]
-    return times
 
 
 def thin(connection: apsw.Connection, now_ms: int, thinned_ms: int = 0) -> None:

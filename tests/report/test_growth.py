@@ -21,7 +21,7 @@ from sqlitekeeper.report.growth import (
     slope_per_day,
     trend,
 )
-from sqlitekeeper.state.thinning import kept
+from tests.histories import kept
 
 HOUR = 3600.0
 DAY = 86400.0

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.state.history_file import SCHEMA
-from sqlitekeeper.state.thinning import DAY_MS, HOUR_MS, kept, thin
+from sqlitekeeper.state.thinning import DAY_MS, HOUR_MS, thin
+from tests.histories import kept
 
 NOW = int(datetime(2026, 11, 23, 3, 17, tzinfo=UTC).timestamp() * 1000)
 TIMES = st.lists(

@@ -22,13 +22,10 @@ from sqlitekeeper.config.names import this_host
 from sqlitekeeper.config.settings import COMMAND_LINE
 from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.database.measure import measure
-from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Listener, Note
 from sqlitekeeper.filesystem.disks import free_bytes
-from sqlitekeeper.output.html.page import report_page
 from sqlitekeeper.output.prometheus import report_metrics
 from sqlitekeeper.output.report import show_report
-from sqlitekeeper.report.page_map import PageMap, page_map
 from sqlitekeeper.report.report import (
     Neighbour,
     ReportEntry,
@@ -47,19 +44,6 @@ nothing. With --tables it reads every page of each file.
 \b
   keeper report storage/production.sqlite3
 """
-
-
-def page_of(results: Sequence[ReportEntry]) -> str:
-    """The page, with page maps where the tables were asked for."""
-    maps = {r.path: _map(r.path) for r in results if r.tables is not None}
-    return report_page(results, maps, datetime.now(UTC), this_host())
-
-
-def _map(path: Path) -> PageMap | str:
-    try:
-        return page_map(path)
-    except (KeeperError, OSError) as error:
-        return as_keeper_error(error).message
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -145,9 +129,9 @@ def command(
     results = in_order(_assessed(config, found, subjects, earlier or {}, now), sort)
     extras = metrics_file(prometheus, report_metrics, results)
     if html:
-        from sqlitekeeper.cli.commands.report import page_of
+        from sqlitekeeper.output.html.page import report_page  # most reports make no page
 
-        extras.append(Extra(html, page_of(results)))
+        extras.append(Extra(html, report_page(results, datetime.now(UTC), this_host())))
     return finish_and_write(session, results, show_report, extras)
 
 

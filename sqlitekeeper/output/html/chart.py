@@ -10,8 +10,6 @@ from sqlitekeeper.wording import size
 
 # The drawing's own units; it is stretched to whatever room there is.
 WIDTH, HEIGHT = 1000, 300
-# More points than a screen has pixels would only make the page heavy.
-MOST_POINTS = 300
 MOST_ROWS = 12
 STEPS_OF_DAYS = (1, 2, 5, 7, 14, 30, 61, 91, 183, 365, 730, 1826)
 STEPS_OF_MINUTES = (1, 5, 15, 30, 60, 120, 180, 360, 720)
@@ -35,7 +33,6 @@ def size_chart(key: str, name: str, points: Sequence[SizeAt]) -> str:
     if len(points) < 2 or (points[-1].at - points[0].at).total_seconds() < 1:
         return '<p class="none">No chart yet: it takes measurements of two runs.</p>'
     top = _ceiling(max(point.file_bytes for point in points))
-    shown = _thinned(points)
     return f"""<figure>
 <figcaption>Size over time
 <span class="key"><span class="key-file"></span>file size</span>
@@ -45,7 +42,7 @@ def size_chart(key: str, name: str, points: Sequence[SizeAt]) -> str:
 preserveAspectRatio="none">
 <title id="{key}-title">{escape(name)}: file size and live data over time</title>
 <desc id="{key}-desc">{escape(_in_words(points))}</desc>
-{_drawing(shown, top)}
+{_drawing(points, top)}
 </svg>
 {_size_labels(top)}
 {_time_labels(points[0].at, points[-1].at)}
@@ -62,23 +59,6 @@ def _in_words(points: Sequence[SizeAt]) -> str:
         f" {size(first.file_bytes)} to {size(last.file_bytes)} and the live data in it from"
         f" {size(first.live_bytes)} to {size(last.live_bytes)}. The file was largest on"
         f" {_minute(largest.at)}, with {size(largest.file_bytes)}."
-    )
-
-
-def _thinned(points: Sequence[SizeAt]) -> list[SizeAt]:
-    """Both ends, and of each stretch of time the point where the file was largest."""
-    if len(points) <= MOST_POINTS:
-        return list(points)
-    start = points[0].at
-    stretch = (points[-1].at - start) / MOST_POINTS
-    peaks: dict[int, SizeAt] = {}
-    for point in points:
-        index = int((point.at - start) / stretch)
-        if index not in peaks or point.file_bytes > peaks[index].file_bytes:
-            peaks[index] = point
-    ends = {points[0].at: points[0], points[-1].at: points[-1]}
-    return sorted(
-        ({point.at: point for point in peaks.values()} | ends).values(), key=lambda p: p.at
     )
 
 

@@ -1,6 +1,6 @@
 """A report as one HTML page that needs nothing else: no network, no script, no other file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
@@ -11,9 +11,6 @@ from sqlitekeeper.output.printable import printable
 from sqlitekeeper.wording import counted, size
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from sqlitekeeper.report.page_map import PageMap
     from sqlitekeeper.report.report import ReportEntry
     from sqlitekeeper.report.tables import TableSpace
 
@@ -24,18 +21,13 @@ MOST_TABLES = 40
 
 def report_page(
     results: "Sequence[ReportEntry]",
-    maps: "Mapping[Path, PageMap | str]",
     at: datetime,
     host: str,
 ) -> str:
-    """The page of a report that was made at `at`.
-
-    `maps` has a page map for some databases, by path, or why there is none.
-    """
+    """The page of a report that was made at `at`."""
     title = _text(f"SQLite databases on {host}")
     sections = "\n".join(
-        _section(f"database-{number}", entry, maps.get(entry.path), at)
-        for number, entry in enumerate(results, 1)
+        _section(f"database-{number}", entry, at) for number, entry in enumerate(results, 1)
     )
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -134,7 +126,7 @@ def _growth(per_day: float | None) -> str:
     return f"{'+' if per_day > 0 else '−'}{size(amount)}" if amount else "none"  # noqa: RUF001
 
 
-def _section(key: str, entry: "ReportEntry", picture: "PageMap | str | None", at: datetime) -> str:
+def _section(key: str, entry: "ReportEntry", at: datetime) -> str:
     parts = [f'<h2 id="{key}">{_text(entry.name)}</h2>']
     parts.append(f'<p class="soft">{_text(str(entry.path))}</p>')
     if entry.outcome != "done":
@@ -142,10 +134,8 @@ def _section(key: str, entry: "ReportEntry", picture: "PageMap | str | None", at
         parts.append(f'<p class="{kind}">{entry.outcome}: {_text(entry.reason or "")}</p>')
     else:
         parts += [_facts(entry), _advice(entry), _chart(key, entry, at)]
-        if picture is not None:
-            parts.append(_page_map(key, entry, picture))
         if entry.tables is not None:
-            parts.append(_tables(entry.tables, entry, picture))
+            parts.append(_tables(entry.tables, entry))
     body = "\n".join(filter(None, parts))
     return f'<section class="card" aria-labelledby="{key}">\n{body}\n</section>'
 
@@ -195,39 +185,6 @@ def _chart(key: str, entry: "ReportEntry", at: datetime) -> str:
     return f"<h3>History</h3>\n{chart}"
 
 
-def _page_map(key: str, entry: "ReportEntry", picture: "PageMap | str") -> str:
-    if isinstance(picture, str):
-        return f'<h3>Page map</h3>\n<p class="none">No page map: {_text(picture)}.</p>'
-    bytes_of: dict[tuple[str | None, str], int] = {
-        (t.kind, t.name): t.bytes for t in entry.tables or ()
-    }
-    shapes = []
-    for segment in picture.segments:
-        label = segment.name
-        if segment.kind:
-            label += f" ({segment.kind})"
-        if (taken := bytes_of.get((segment.kind, segment.name))) is not None:
-            label += f": {size(taken)}"
-        shapes.append(f"<g><title>{_text(label)}</title>{segment.element}</g>")
-    name = _text(entry.name)
-    return f"""<h3>Page map</h3>
-<p class="soft">Inner ring: each table with its indexes. Outer ring: each of them alone.
-Light grey: free pages.</p>
-<div class="map">
-<svg role="img" aria-labelledby="{key}-map {key}-map-desc" viewBox="{picture.view_box}">
-<title id="{key}-map">{name}: share of each table and index</title>
-<desc id="{key}-map-desc">{_text(_shares_in_words(entry))}</desc>
-{"".join(shapes)}
-</svg>
-</div>"""
-
-
-def _shares_in_words(entry: "ReportEntry") -> str:
-    largest = sorted(entry.tables or (), key=lambda table: -table.bytes)[:5]
-    shares = ", ".join(f"{t.name} {_share(t.bytes, entry)}" for t in largest)
-    return f"The largest: {shares}. The table below has all of them." if shares else ""
-
-
 def _share(count: int, entry: "ReportEntry") -> str:
     # Some pages may not be in the file yet, but in the WAL.
     whole = entry.pages * (entry.page_size or 0)
@@ -235,17 +192,9 @@ def _share(count: int, entry: "ReportEntry") -> str:
     return f"{percent:.1f} %" if percent >= 0.1 else "under 0.1 %"
 
 
-def _tables(
-    tables: "Sequence[TableSpace]", entry: "ReportEntry", picture: "PageMap | str | None"
-) -> str:
-    colors: dict[tuple[str | None, str], str] = {}
-    if picture is not None and not isinstance(picture, str):
-        colors = {(s.kind, s.name): s.color for s in picture.segments}
+def _tables(tables: "Sequence[TableSpace]", entry: "ReportEntry") -> str:
     ordered = sorted(tables, key=lambda table: -table.bytes)
-    rows = "\n".join(
-        _table_row(table, entry, colors.get((table.kind, table.name)))
-        for table in ordered[:MOST_TABLES]
-    )
+    rows = "\n".join(_table_row(table, entry) for table in ordered[:MOST_TABLES])
     more = ordered[MOST_TABLES:]
     rest = (
         f'<p class="soft">And {len(more):,} smaller, together'
@@ -269,15 +218,14 @@ def _tables(
 {rest}"""
 
 
-def _table_row(table: "TableSpace", entry: "ReportEntry", color: str | None) -> str:
-    swatch = f'<span class="swatch" style="background:{color}"></span>' if color else ""
+def _table_row(table: "TableSpace", entry: "ReportEntry") -> str:
     owner = f" on {table.table}" if table.table != table.name else ""
     what = _text(f"{table.kind}{owner}")
     share = _share(table.bytes, entry)
     width = round(100 * table.bytes / entry.bytes, 1) if entry.bytes else 0
     bar = f'<span class="bar" style="width:{width}%"></span>'
     return (
-        f'<tr role="row"><th role="rowheader" scope="row">{swatch}{_text(table.name)}'
+        f'<tr role="row"><th role="rowheader" scope="row">{_text(table.name)}'
         f' <span class="soft">{what}</span></th>'
         + _cell("Size", size(table.bytes))
         + _cell("Share of the file", share + bar)

@@ -86,13 +86,6 @@ figcaption { font-weight: 600; margin-bottom: .5rem; }
 }
 details { margin: .5rem 0; }
 summary { cursor: pointer; color: var(--link); }
-.map { max-width: 24rem; margin: 1rem auto; }
-.map svg { display: block; width: 100%; height: auto; }
-.map g:hover { opacity: .75; }
-.swatch {
-  display: inline-block; width: .8rem; height: .8rem; border-radius: .15rem;
-  margin-right: .4rem; border: 1px solid #0006; vertical-align: -.05rem;
-}
 .bar { display: block; height: .3rem; background: var(--live); border-radius: .15rem;
   margin: .2rem 0 0 auto; min-width: 1px; }
 @media (max-width: 42rem) {
@@ -116,7 +109,7 @@ summary { cursor: pointer; color: var(--link); }
   figure, tr, .advice li { break-inside: avoid; }
   h2, h3, caption, figcaption { break-after: avoid; }
   .skip, details:not([open]) { display: none; }
-  .advice li, .live-area, .swatch, .key-live, .bar, .map { print-color-adjust: exact;
+  .advice li, .live-area, .key-live, .bar { print-color-adjust: exact;
     -webkit-print-color-adjust: exact; }
 }
 """

@@ -6,18 +6,15 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
-import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.output.html.chart import SizeAt, size_chart
 from sqlitekeeper.output.html.page import report_page
-from sqlitekeeper.report.page_map import PageMap, page_map
 from sqlitekeeper.report.report import ReportEntry
 from sqlitekeeper.report.tables import TableSpace
 from sqlitekeeper.state.history import HistoryPoint
-from tests.conftest import MakeDatabase, contents
 
 AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>"
@@ -59,8 +56,8 @@ def history(days: int) -> tuple[HistoryPoint, ...]:
     )
 
 
-def page(*entries: ReportEntry, maps: dict[Path, PageMap | str] | None = None) -> str:
-    return report_page(entries, maps or {}, AT, "web1")
+def page(*entries: ReportEntry) -> str:
+    return report_page(entries, AT, "web1")
 
 
 def points(*sizes: int) -> list[SizeAt]:
@@ -106,7 +103,7 @@ def test_names_show_as_text(hostile: str) -> None:
     )
     failed = ReportEntry(hostile, Path(hostile), "failed", hostile, exit_code=1)
 
-    elements = Elements(report_page([entry, failed], {entry.path: hostile}, AT, hostile))
+    elements = Elements(report_page([entry, failed], AT, hostile))
 
     assert not elements.of("script")
     assert not any("onmouseover" in attributes for _, attributes in elements.found)
@@ -210,67 +207,3 @@ def test_any_history_stays_within_the_chart(samples: list[tuple[int, int]]) -> N
         assert 0 <= float(pair[1]) <= 300
     assert len(re.findall(r'bottom:[\d.]+%">', text)) <= 7
     assert len(re.findall(r'left:[\d.]+%">', text)) <= 7
-
-
-def test_long_history_is_thinned_and_keeps_its_peak() -> None:
-    """A page with a point for each of ten years' hours would be megabytes."""
-    made = [
-        SizeAt(AT + timedelta(hours=hour), 9_000_000 if hour == 4321 else 1_000_000, 500)
-        for hour in range(20_000)
-    ]
-
-    text = size_chart("k", "app", made)
-
-    (line,) = re.findall(r'file-line" points="(.*?)"', text)
-    assert len(line.split()) <= 302
-    assert len({pair.split(",")[1] for pair in line.split()}) == 2
-
-
-def test_page_map_has_a_segment_for_each_table_and_index(make_database: MakeDatabase) -> None:
-    """And none of apsw's ids, links and styles, which would clash in a page with two."""
-    path = make_database(deleted=100)
-    connection = apsw.Connection(str(path))
-    connection.execute(f'CREATE INDEX "{HOSTILE}" ON t (id)').fetchall()
-    connection.close()
-
-    drawn = page_map(path)
-
-    assert isinstance(drawn, PageMap)
-    assert {("t", "table"), (HOSTILE, "index"), ("Free Space", None)} <= {
-        (segment.name, segment.kind) for segment in drawn.segments
-    }
-    assert all(re.fullmatch(r"<[a-z]+ [^<>]*/>", s.element) for s in drawn.segments)
-
-
-def test_page_map_changes_nothing(make_database: MakeDatabase, tmp_path: Path) -> None:
-    """Not a byte, and no file beside the database."""
-    path = make_database()
-    before = contents(tmp_path)
-
-    page_map(path)
-
-    assert contents(tmp_path) == before
-
-
-def test_page_map_of_too_large_a_database_is_not_drawn(make_database: MakeDatabase) -> None:
-    """It says so instead."""
-    assert page_map(make_database(), most_bytes=4096) == (
-        "with 412.0 KiB of data (limit: 4.0 KiB) it takes too long"
-    )
-
-
-def test_page_map_names_each_segment_with_its_size(make_database: MakeDatabase) -> None:
-    """As the tables have it."""
-    path = make_database()
-    drawn = page_map(path)
-    entry = replace(ENTRY, path=path, tables=(TableSpace("t", "table", "t", 40960, 0, 10, 400),))
-
-    text = page(entry, maps={path: drawn})
-
-    assert "<title>t (table): 40.0 KiB</title><path " in text
-    assert "The largest: t 3.9 %" in text
-
-
-def test_reason_for_no_page_map_is_in_the_page() -> None:
-    """Rather than a gap."""
-    assert "No page map: it is damaged." in page(ENTRY, maps={ENTRY.path: "it is damaged"})
