@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,6 @@ from sqlitekeeper.filesystem.atomic import write_whole
 from sqlitekeeper.output.backup import show_backup, show_backup_total
 from sqlitekeeper.output.prometheus import backup_metrics
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.state.history import Sizes
 from sqlitekeeper.wording import size
 from sqlitekeeper.workers import crew
@@ -60,47 +58,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class BackupRequest:
-    """What the command line asks for; `whole` is whether it is all that is configured."""
-
-    databases: Sequence[Database]
-    destinations: tuple[str, ...]
-    whole: bool
-    force: bool
-    accept_loss: frozenset[str]
-    lock_wait_seconds: float
-    jobs: int
-
-
-def run(session: Session, config: Config, request: BackupRequest, rclone: Rclone) -> BackupRun:
-    """Back up what was asked for.
-
-    Raises:
-        KeeperError: see `back_up`.
-    """
-    options = BackupOptions(
-        to=request.destinations,
-        rclone=rclone,
-        state=config.state,
-        host=this_host(),
-        keeper_version=__version__,
-        clock=partial(datetime.now, UTC),
-        staging=config.backup.staging,
-        check=config.backup.check,
-        force=request.force,
-        lock_wait_seconds=request.lock_wait_seconds,
-        policy=retention_policy(config) if config.backup.prune else None,
-        loss_alarm=config.backup.loss_alarm,
-        accept_loss=request.accept_loss,
-        jobs=request.jobs,
-        configured=frozenset(one.name for one in config.databases) if request.whole else None,
-    )
-    jobs = [Job(one.name, one.path, one.optional) for one in request.databases]
-    return back_up(jobs, options, session.listen)
-
-
-def tell(session: Session, config: Config, done: BackupRun, prometheus: Path | None) -> int:
+def _finish(session: Session, config: Config, done: BackupRun, prometheus: Path | None) -> int:
     """Remember and show what came of it; the exit status."""
     sources = done.sources.items()
     remember(session, config.state, [(path, _sizes(one)) for path, one in sources])
@@ -129,7 +87,7 @@ def _show(done: BackupRun, console: Console, results: Sequence[BackupResult]) ->
     show_backup_total(console, results, done)
 
 
-def rehearse(session: Session, databases: Sequence[Database], destinations: Sequence[str]) -> int:
+def _rehearse(session: Session, databases: Sequence[Database], destinations: Sequence[str]) -> int:
     """What a run would do, as far as that can be said without doing it; the exit status."""
 
     def work(database: Database) -> BackupResult:
@@ -198,41 +156,41 @@ def command(
     destinations = chosen(config, to, "--to")
     refuse_place_of_files(config.files, destinations, "--to")
     if dry_run:
-        from sqlitekeeper.cli.commands.backup import rehearse
-
-        return rehearse(session, databases, destinations)
+        return _rehearse(session, databases, destinations)
 
     try:
         rclone = make_rclone(session, config)
         with crew(len(destinations)) as listers:
             for one in destinations:
                 rclone.list_ahead(listers, one)
-            # It takes about as long to load the rest of keeper as to list a destination.
-            from sqlitekeeper.cli.commands.backup import BackupRequest, run, tell
-
-            request = BackupRequest(
-                databases,
-                destinations,
-                whole=not names,
+            options = BackupOptions(
+                to=destinations,
+                rclone=rclone,
+                state=config.state,
+                host=this_host(),
+                keeper_version=__version__,
+                clock=partial(datetime.now, UTC),
+                staging=config.backup.staging,
+                check=config.backup.check,
                 force=force,
-                accept_loss=frozenset(accept_loss),
                 lock_wait_seconds=lock_wait,
+                policy=retention_policy(config) if config.backup.prune else None,
+                loss_alarm=config.backup.loss_alarm,
+                accept_loss=frozenset(accept_loss),
                 jobs=jobs,
+                configured=None if names else frozenset(one.name for one in config.databases),
             )
-            done = run(session, config, request, rclone)
+            wanted = [Job(one.name, one.path, one.optional) for one in databases]
+            done = back_up(wanted, options, session.listen)
     except KeeperError as error:
         if prometheus:
             _write_failure(prometheus, databases, error)
         raise
-    return tell(session, config, done, prometheus)
+    return _finish(session, config, done, prometheus)
 
 
 def _write_failure(prometheus: Path, databases: list[Database], error: KeeperError) -> None:
     """When no database could be worked on, say so in the file of the metrics too."""
-    # Late, since it is loaded for nothing as a rule.
-    from sqlitekeeper.backup.result import BackupResult
-    from sqlitekeeper.output.prometheus import backup_metrics
-
     code = error.exit_code
     failed = [BackupResult(one.name, one.path, "failed", exit_code=code) for one in databases]
     with suppress(KeeperError):
