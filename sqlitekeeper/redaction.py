@@ -6,15 +6,13 @@ from collections.abc import Iterable, Sequence
 
 HIDDEN = "***"
 
-# Words of rclone's flags and settings whose value is a secret, such as --s3-secret-access-key,
-# --sftp-pass or --header (which may be "Authorization: ...").
-_SECRET_WORDS = frozenset(
-    [
-        *("authorization", "cookie", "cookies", "credentials", "grant", "header", "headers"),
-        *("key", "pass", "passphrase", "password", "password2", "pem", "private", "sas"),
-        *("secret", "token"),
-    ]
-)
+# How rclone's options call what is a secret: --s3-secret-access-key, --sftp-pass, session_token.
+SECRETS = ("credentials", "key", "pass", "password", "password2", "pem", "secret", "token")
+# What is hidden beside: values that may be one (--header "Authorization: ...").
+_SECRET_WORDS = frozenset(SECRETS) | {
+    *("authorization", "cookie", "cookies", "grant", "header", "headers", "passphrase"),
+    *("private", "sas"),
+}
 # These only say where a secret lies, or how it is used.
 _HARMLESS_ENDS = frozenset({"agent", "blocks", "file", "path"})
 _USER = re.compile(r"://([^/@\s]+)@")

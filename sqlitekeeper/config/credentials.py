@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.redaction import SECRETS
 
-# How rclone's backends call their secret options: pass, secret_access_key, sas_url, ...;
-# not those whose values are names: access_key_id, key_file, bearer_token_command.
-_SECRET = re.compile(r"(?:^|_)(?:pass|password2?|secret|key|token|sas_url|credentials|pem)$")
+# Not options whose values are names: access_key_id, key_file, bearer_token_command.
+_SECRET = re.compile(rf"(?:^|_)(?:{'|'.join(SECRETS)}|sas_url)$")
 _PARAMETER = re.compile(r",([\w-]+)=")
 _HEADER = re.compile(r"^(authorization|cookie|[\w-]*(?:token|secret|key))\s*:", re.IGNORECASE)
 

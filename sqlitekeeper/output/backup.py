@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sqlitekeeper.output.maintenance import _remark
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import counted, size
 
@@ -31,8 +30,7 @@ def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:
             ],
         )
     for r in results:
-        if not r.exit_code:
-            _remark(console, r.name, r.reason)
+        console.remark(r)
 
 
 def show_backup_total(
@@ -63,18 +61,8 @@ def _calls_text(calls: Mapping[str, int]) -> str:
 def show_files(console: Console, results: "Sequence[FilesResult]") -> None:
     """What was synced."""
     if console.is_terminal:
-        headings = (
-            "files",
-            "outcome",
-            "in all",
-            "size",
-            "uploaded",
-            "deleted",
-            "SQLite",
-            "seconds",
-        )
         console.table(
-            headings,
+            ("files", "outcome", "in all", "size", "uploaded", "deleted", "SQLite", "seconds"),
             [
                 (
                     r.name,
@@ -97,5 +85,4 @@ def show_files(console: Console, results: "Sequence[FilesResult]") -> None:
                 f" uploaded ({size(r.uploaded_bytes)} of {size(r.bytes)}), {r.deleted_files:,}"
                 f" deleted, {databases} left out, in {r.seconds:.1f} s"
             )
-        if r.reason and not r.exit_code:
-            console.line(f"{r.name}: {r.reason}")
+        console.remark(r)

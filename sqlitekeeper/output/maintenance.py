@@ -18,7 +18,7 @@ def show_init(console: Console, results: "Sequence[InitResult]") -> None:
         if not r.exit_code:
             settings = f"auto_vacuum {r.auto_vacuum}, journal_mode {r.journal_mode}"
             console.line(f"{r.path}: {r.outcome}, {settings}, page_size {r.page_size}")
-            _remark(console, r.name, r.reason)
+            console.remark(r)
 
 
 def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
@@ -27,7 +27,7 @@ def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
         if r.outcome == "already":
             console.line(f"{r.name}: auto_vacuum is {r.auto_vacuum_after} already, nothing to do")
         elif r.outcome == "skipped":
-            _remark(console, r.name, r.reason)
+            console.remark(r)
         elif not r.exit_code:
             modes = f"{r.auto_vacuum_before} -> {r.auto_vacuum_after}"
             sizes = f"{size(r.bytes_before)} -> {size(r.bytes_after)}"
@@ -35,7 +35,7 @@ def show_convert(console: Console, results: "Sequence[ConvertResult]") -> None:
                 f"{r.name}: auto_vacuum {modes}, {sizes} in {r.seconds:.1f} s,"
                 " integrity ok, rows compared"
             )
-            _remark(console, r.name, r.reason)
+            console.remark(r)
 
 
 def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
@@ -68,12 +68,7 @@ def show_vacuum(console: Console, results: "Sequence[VacuumResult]") -> None:
                 f" longest lock {r.longest_lock_ms:.1f} ms"
             )
         skipped = r.outcome == "skipped" and not (r.reason or "").startswith("dry run")
-        _remark(console, r.name, r.reason, "skipped: " if skipped else "")
-
-
-def _remark(console: Console, name: str, reason: str | None, prefix: str = "") -> None:
-    if reason:
-        console.line(f"{name}: {prefix}{reason}")
+        console.remark(r, "skipped: " if skipped else "")
 
 
 def _change(before: int, after: int) -> str:

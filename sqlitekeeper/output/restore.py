@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlitekeeper.output.maintenance import _remark
 from sqlitekeeper.output.snapshots import _time
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import size
@@ -21,7 +20,7 @@ def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:
             continue
         what = r.object or "what was set aside before"
         console.line(f"{r.name}: restored {what} to {r.path}")
-        _remark(console, r.name, r.reason)
+        console.remark(r)
         if r.set_aside and not r.can_be_undone:
             kept = ", ".join(map(str, r.set_aside))
             console.line(f"{r.name}: what lay there without a database is kept as {kept}")
@@ -53,7 +52,7 @@ def show_drill(console: Console, results: "Sequence[DrillResult]") -> None:
         return
     for r in results:
         if r.outcome == "skipped":
-            console.line(f"{r.name}: {r.reason}")
+            console.remark(r)
         elif r.outcome == "proven":
             console.line(
                 f"{r.name}: proven: {r.object} at {r.to}, {size(r.bytes)} in {r.seconds:.1f} s:"

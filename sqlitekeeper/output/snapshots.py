@@ -116,5 +116,4 @@ def show_prune(console: Console, results: "Sequence[PruneResult]") -> None:
         elif r.outcome == "done":
             went, left = counted(len(r.deleted), "object"), counted(len(r.kept), "snapshot")
             console.line(f"{r.name}: deleted {went}, {left} kept")
-        if r.reason and not r.exit_code:
-            console.line(f"{r.name}: {r.reason}")
+        console.remark(r)

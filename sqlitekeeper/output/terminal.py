@@ -13,6 +13,7 @@ import click
 from sqlitekeeper.events import Event, Level, Note
 from sqlitekeeper.output.printable import printable, shortened
 from sqlitekeeper.output.progress import ProgressLine
+from sqlitekeeper.result import Result
 
 # A column that is cut to less says nothing any more.
 LEAST_COLUMN = 10
@@ -73,6 +74,11 @@ class Console:
         """A line of the result; not on a terminal it carries the time."""
         if not self.quiet:
             self._line(printable(text), err=False)
+
+    def remark(self, result: Result, prefix: str = "") -> None:
+        """The reason of a result that is no failure, where it has one."""
+        if result.reason and not result.exit_code:
+            self.line(f"{result.name}: {prefix}{result.reason}")
 
     def failure(self, name: str, outcome: str, reason: str | None) -> None:
         """What went wrong with one database; said even when quiet."""

@@ -24,15 +24,6 @@ from sqlitekeeper.report.tables import TableSpace
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import HistoryPoint
 
-__all__ = [
-    "ReportEntry",
-    "Sort",
-    "Subject",
-    "TableSpace",
-    "in_order",
-    "report_entries",
-]
-
 Sort = Literal["attention", "growth", "free", "size", "name"]
 # Comparing all pairs of a history takes its time: with many databases, fewer points of each.
 POINTS_OF_ALL = 6000
@@ -74,7 +65,7 @@ class ReportEntry(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MeasuredDatabase:
     """One database that was measured, with what is remembered of it.
 
     `device` tells file systems apart (st_dev); `modified_at` is when its files
@@ -102,7 +93,7 @@ class Neighbour:
 
 
 def report_entries(
-    subjects: Sequence[Subject],
+    subjects: Sequence[MeasuredDatabase],
     now: float,
     vacuum_pages: int = 1000,
     keep_free_pages: int = 0,
@@ -147,7 +138,7 @@ def most_points(databases: int) -> int:
     return max(LEAST_POINTS, min(MOST_POINTS, POINTS_OF_ALL // max(1, databases)))
 
 
-def _samples(subject: Subject, now: float) -> list[Sizes]:
+def _samples(subject: MeasuredDatabase, now: float) -> list[Sizes]:
     """The history and the present; what a wrong clock dated after it is left out."""
     found = subject.found
     present = Sizes(now, found.bytes, found.reclaimable_bytes, found.wal_bytes)
@@ -168,7 +159,7 @@ def _drain(found: Measurement, grown: Growth, pages: int, keep_free_pages: int) 
     return drain(found.free_pages, found.page_size, grown.free, pages, keep_free_pages)
 
 
-def _entry(subject: Subject, known: Circumstances) -> ReportEntry:
+def _entry(subject: MeasuredDatabase, known: Circumstances) -> ReportEntry:
     found = subject.found
     advice = advise(subject.name, subject.path, found, known)
     return ReportEntry(

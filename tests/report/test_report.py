@@ -8,10 +8,10 @@ import pytest
 
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.report.report import (
+    MeasuredDatabase,
     Neighbour,
     ReportEntry,
     Sort,
-    Subject,
     in_order,
     most_points,
     report_entries,
@@ -33,7 +33,9 @@ def point(days_ago: float, size: int, free: int = 0, wal: int = 0) -> HistoryPoi
     return HistoryPoint(at.isoformat(timespec="milliseconds"), size, free, wal)
 
 
-SUBJECT = Subject("app", PATH, found(), device=1, disk_free_bytes=100 * MEBIBYTE, modified_at=0)
+SUBJECT = MeasuredDatabase(
+    "app", PATH, found(), device=1, disk_free_bytes=100 * MEBIBYTE, modified_at=0
+)
 
 
 def test_entry_has_the_counters_and_the_memory() -> None:

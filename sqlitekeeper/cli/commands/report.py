@@ -27,10 +27,10 @@ from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.output.prometheus import report_metrics
 from sqlitekeeper.output.report import show_report
 from sqlitekeeper.report.report import (
+    MeasuredDatabase,
     Neighbour,
     ReportEntry,
     Sort,
-    Subject,
     in_order,
     report_entries,
 )
@@ -114,7 +114,7 @@ def command(
         [database.path for database in {*databases, *config.databases}],
         began - timedelta(seconds=since),
     )
-    subjects: dict[Path, Subject] = {}
+    subjects: dict[Path, MeasuredDatabase] = {}
 
     def work(database: Database, listen: Listener) -> ReportEntry:
         subject = _subject(listen, database, earlier or {}, tables)
@@ -140,7 +140,7 @@ def _subject(
     database: Database,
     earlier: dict[Path, tuple[HistoryPoint, ...]],
     tables: bool,
-) -> Subject:
+) -> MeasuredDatabase:
     found = measure(database.path)
     facts = database.path.stat()
     times = [facts.st_mtime]
@@ -153,7 +153,7 @@ def _subject(
 
         listen(Note(database.name, "reading the whole file for --tables"))
         spaces = table_spaces(database.path, name=database.name, listen=listen)
-    return Subject(
+    return MeasuredDatabase(
         name=database.name,
         path=database.path,
         found=found,
@@ -169,7 +169,7 @@ def _subject(
 def _assessed(
     config: Config,
     found: Sequence[ReportEntry],
-    subjects: dict[Path, Subject],
+    subjects: dict[Path, MeasuredDatabase],
     earlier: dict[Path, tuple[HistoryPoint, ...]],
     now: datetime,
 ) -> list[ReportEntry]:
@@ -187,7 +187,7 @@ def _assessed(
 
 def _neighbours(
     config: Config,
-    subjects: dict[Path, Subject],
+    subjects: dict[Path, MeasuredDatabase],
     earlier: dict[Path, tuple[HistoryPoint, ...]],
 ) -> Iterator[Neighbour]:
     """The configured databases that are not reported now, as far as they are remembered."""

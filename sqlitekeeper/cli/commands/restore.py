@@ -149,7 +149,7 @@ def command(
 
 
 def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
-    """The name at the destination, and the file to restore to.
+    """The name at the destination, and the file to restore to, its links followed as SQLite does.
 
     Raises:
         ConfigError: nothing says where to restore to, or it is no place for a database.
@@ -164,7 +164,7 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
                 f"{argument}: no configured database, so nothing says where to restore it to",
                 hint=f"add --to PATH; if it is a file's name, write ./{argument}",
             )
-        return name, _real(known.path)
+        return name, known.path.resolve()
     if not to:
         raise ConfigError("--to is empty; it must be the path to restore to")
     target = Path(to).expanduser()
@@ -172,12 +172,7 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
         target /= known.path.name if known else f"{argument}.sqlite3"
     elif to.endswith(OF_SQLITE):
         raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
-    return name, _real(target)
-
-
-def _real(path: Path) -> Path:
-    """Where SQLite would keep the file and its sidecars: links are followed."""
-    return path.resolve()
+    return name, target.resolve()
 
 
 def _found(
