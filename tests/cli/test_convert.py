@@ -43,6 +43,19 @@ def test_json_has_the_documented_keys(keeper: Keeper, old: Path) -> None:
     ]
 
 
+def test_absent_optional_database_is_skipped(keeper: Keeper, tmp_path: Path) -> None:
+    """Nothing is said to have been converted."""
+    path = tmp_path / "absent.sqlite3"
+    config = tmp_path / "optional.toml"
+    config.write_text(f'[[databases]]\npath = "{path}"\noptional = true\n')
+
+    run = keeper("convert", "absent", "--yes", "--config", config)
+
+    assert run.status == 0
+    assert f"absent: {path}: no such file" in run.out
+    assert "integrity ok" not in run.out
+
+
 def test_nobody_to_ask_changes_nothing(keeper: Keeper, old: Path) -> None:
     """Without a terminal and without --yes: a usage error that names --yes."""
     before = contents(old.parent)
