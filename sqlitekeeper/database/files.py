@@ -5,6 +5,7 @@ import pwd
 import re
 import shlex
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -27,6 +28,16 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+def last_written(path: Path) -> float:
+    """When a database or its WAL was last written, in seconds since 1970; 0 without either."""
+    times = []
+    for file in (path, sidecar(path, "-wal")):
+        # The application may close the database, and remove its WAL, at any time.
+        with suppress(OSError):
+            times.append(file.stat().st_mtime)
+    return max(times, default=0.0)
 
 
 def sidecar(path: Path, suffix: str) -> Path:

@@ -1,12 +1,12 @@
 """Findings about the age of the last backup, as this host remembers it."""
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlitekeeper.database.files import last_written
 from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.state.history import History, Shipment
@@ -44,7 +44,7 @@ def _freshness(
     age = (now - oldest).total_seconds()
     if age <= plan.max_age_seconds:
         return Finding("ok", name, "last_backup", f"the last backup is {span(age)} old")
-    if _last_change(path) < oldest.timestamp():
+    if last_written(path) < oldest.timestamp():
         message = f"has not changed since the last backup, {span(age)} ago"
         return Finding("ok", name, "last_backup", message)
     message = (
@@ -57,14 +57,3 @@ def _freshness(
 def _last_seen(manifest: Mapping[str, Any]) -> datetime:
     """When a snapshot was last confirmed to be what the database holds, or else taken."""
     return datetime.fromisoformat(manifest.get("confirmed_at") or manifest["taken_at"])
-
-
-def _last_change(path: Path) -> float:
-    """When a database or its WAL was last written, in seconds since 1970."""
-    times = []
-    for suffix in ("", "-wal"):
-        try:
-            times.append(Path(os.path.realpath(path) + suffix).stat().st_mtime)
-        except OSError:
-            continue
-    return max(times, default=0.0)

@@ -20,7 +20,7 @@ from sqlitekeeper.cli.session import Session, each_at_once
 from sqlitekeeper.config import Config, Database, parse_duration, select_databases
 from sqlitekeeper.config.names import this_host
 from sqlitekeeper.config.settings import COMMAND_LINE
-from sqlitekeeper.database.files import sidecar
+from sqlitekeeper.database.files import last_written
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.events import Listener, Note
 from sqlitekeeper.filesystem.disks import free_bytes
@@ -142,11 +142,6 @@ def _subject(
     tables: bool,
 ) -> MeasuredDatabase:
     found = measure(database.path)
-    facts = database.path.stat()
-    times = [facts.st_mtime]
-    # The application may close the database, and remove its WAL, at any time.
-    with suppress(FileNotFoundError):
-        times.append(sidecar(database.path, "-wal").stat().st_mtime)
     spaces = None
     if tables:
         from sqlitekeeper.report.tables import table_spaces
@@ -157,9 +152,9 @@ def _subject(
         name=database.name,
         path=database.path,
         found=found,
-        device=facts.st_dev,
+        device=database.path.stat().st_dev,
         disk_free_bytes=free_bytes(database.path),
-        modified_at=max(times),
+        modified_at=last_written(database.path),
         history=earlier.get(database.path, ()),
         configured_backup=database.backup and database.origin != COMMAND_LINE,
         tables=spaces,
