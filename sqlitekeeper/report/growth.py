@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from statistics import median
 from typing import Literal
+
+from sqlitekeeper.state.history import HistoryPoint
 
 DAY_SECONDS = 86400.0
 # Sizes over less time than this say nothing about a day.
@@ -14,16 +15,6 @@ MOST_POINTS = 120
 
 Series = Sequence[tuple[float, float]]
 Trend = Literal["growing", "bloating", "steady", "shrinking"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """One measurement, `at` in seconds since 1970."""
-
-    at: float
-    bytes: int
-    free_bytes: int
-    wal_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +29,13 @@ class Growth:
 UNKNOWN_GROWTH = Growth()
 
 
-def growth(samples: Sequence[Sizes], most: int = MOST_POINTS) -> Growth:
+def growth(samples: Sequence[HistoryPoint], most: int = MOST_POINTS) -> Growth:
     """How the file, the data in it (size minus free pages) and the free list grow."""
+    timed = [(sample.seconds, sample) for sample in samples]
     return Growth(
-        file=slope_per_day([(s.at, s.bytes) for s in samples], most),
-        live=slope_per_day([(s.at, s.bytes - s.free_bytes) for s in samples], most),
-        free=slope_per_day([(s.at, s.free_bytes) for s in samples], most),
+        file=slope_per_day([(at, s.bytes) for at, s in timed], most),
+        live=slope_per_day([(at, s.bytes - s.free_bytes) for at, s in timed], most),
+        free=slope_per_day([(at, s.free_bytes) for at, s in timed], most),
     )
 
 
@@ -156,8 +148,3 @@ def pinned_runs(wal_sizes: Sequence[int], least_bytes: int = 8 * 2**20) -> int:
             break
         runs += 1
     return runs if runs and wal_sizes[-1] > wal_sizes[-runs] else 0
-
-
-def seconds(iso: str) -> float:
-    """A history's time as seconds since 1970."""
-    return datetime.fromisoformat(iso).timestamp()

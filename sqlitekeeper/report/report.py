@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -11,13 +12,11 @@ from sqlitekeeper.report.growth import (
     MOST_POINTS,
     Drain,
     Growth,
-    Sizes,
     Trend,
     days_to_full,
     drain,
     growth,
     pinned_runs,
-    seconds,
     trend,
 )
 from sqlitekeeper.report.tables import TableSpace
@@ -138,19 +137,16 @@ def most_points(databases: int) -> int:
     return max(LEAST_POINTS, min(MOST_POINTS, POINTS_OF_ALL // max(1, databases)))
 
 
-def _samples(subject: MeasuredDatabase, now: float) -> list[Sizes]:
+def _samples(subject: MeasuredDatabase, now: float) -> list[HistoryPoint]:
     """The history and the present; what a wrong clock dated after it is left out."""
     found = subject.found
-    present = Sizes(now, found.bytes, found.reclaimable_bytes, found.wal_bytes)
+    at = datetime.fromtimestamp(now, UTC).isoformat()
+    present = HistoryPoint(at, found.bytes, found.reclaimable_bytes, found.wal_bytes)
     return [*_earlier(subject.history, now), present]
 
 
-def _earlier(history: Sequence[HistoryPoint], now: float) -> list[Sizes]:
-    points = (
-        Sizes(seconds(point.at), point.bytes, point.free_bytes, point.wal_bytes)
-        for point in history
-    )
-    return [one for one in points if one.at < now]
+def _earlier(history: Sequence[HistoryPoint], now: float) -> list[HistoryPoint]:
+    return [point for point in history if point.seconds < now]
 
 
 def _drain(found: Measurement, grown: Growth, pages: int, keep_free_pages: int) -> Drain:

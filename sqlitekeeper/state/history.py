@@ -44,6 +44,11 @@ class HistoryPoint:
     free_bytes: int
     wal_bytes: int
 
+    @property
+    def seconds(self) -> float:
+        """The time as seconds since 1970."""
+        return datetime.fromisoformat(self.at).timestamp()
+
 
 class Sizes(NamedTuple):
     """What is remembered of a measurement, in bytes: the file, its free pages, its WAL."""

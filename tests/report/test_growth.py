@@ -12,7 +12,6 @@ from sqlitekeeper.report.growth import (
     MOST_POINTS,
     Drain,
     Growth,
-    Sizes,
     days_to_full,
     drain,
     evenly,
@@ -21,6 +20,7 @@ from sqlitekeeper.report.growth import (
     slope_per_day,
     trend,
 )
+from sqlitekeeper.state.history import HistoryPoint
 from tests.histories import kept
 
 HOUR = 3600.0
@@ -128,7 +128,13 @@ def test_thinning_keeps_slopes(per_day: float, seed: int) -> None:
 def test_file_data_and_free_list_grow_apart() -> None:
     """A file that grows although its data does not has a growing free list."""
     samples = [
-        Sizes(n * DAY, 10 * MEBIBYTE + n * MEBIBYTE, n * MEBIBYTE, 0) for n in range(MOST_POINTS)
+        HistoryPoint(
+            datetime.fromtimestamp(n * DAY, UTC).isoformat(),
+            10 * MEBIBYTE + n * MEBIBYTE,
+            n * MEBIBYTE,
+            0,
+        )
+        for n in range(MOST_POINTS)
     ]
 
     assert growth(samples) == Growth(file=MEBIBYTE, live=0, free=MEBIBYTE)
