@@ -10,23 +10,25 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import apsw
 
 from sqlitekeeper.database.measure import Measurement
-from sqlitekeeper.destination.drill_records import DrillRecord
 from sqlitekeeper.errors import BusyError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
 from sqlitekeeper.state.thinning import DAY_MS, thin
+
+if TYPE_CHECKING:
+    from sqlitekeeper.destination.drill_records import DrillRecord
 
 THIN_EVERY_MS = DAY_MS
 # The newest samples come back whole, so that what happened run by run can be seen.
 NEWEST = 24
 
 
-def remembered_drills(state: Path, to: str, listen: Listener) -> dict[str, DrillRecord]:
+def remembered_drills(state: Path, to: str, listen: Listener) -> "dict[str, DrillRecord]":
     """Drills that only this host knows of; trouble with its memory is told, and no more."""
     try:
         return History(state).drills(to)
@@ -208,7 +210,7 @@ class History(HistoryFile):
         return {path: Seen(path, *known[key]) for path, key in keys if key in known}
 
     def add_drills(
-        self, destination: str, drills: Sequence[DrillRecord], present: Collection[str]
+        self, destination: str, drills: "Sequence[DrillRecord]", present: Collection[str]
     ) -> None:
         """Remember drills whose marks a destination did not take.
 
@@ -230,12 +232,15 @@ class History(HistoryFile):
                 ((destination, d.object, d.at.isoformat(), d.outcome) for d in drills if d.at),
             )
 
-    def drills(self, destination: str) -> dict[str, DrillRecord]:
+    def drills(self, destination: str) -> "dict[str, DrillRecord]":
         """The drills whose marks a destination did not take, by object.
 
         Raises:
             KeeperError: the history cannot be read.
         """
+        # Late: it loads what runs rclone, which most users of the history do not need.
+        from sqlitekeeper.destination.drill_records import DrillRecord
+
         if not self.path.exists():
             return {}
         with self.open() as connection:
