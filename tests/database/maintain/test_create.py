@@ -267,7 +267,7 @@ WRITE_MEANWHILE = """
 import os, sys
 from pathlib import Path
 import apsw
-from sqlitekeeper.database import create
+from sqlitekeeper.database.maintain import create
 step = getattr(create, sys.argv[2])
 def lose_the_race(*arguments):
     if os.fork() == 0:

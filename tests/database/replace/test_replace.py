@@ -509,17 +509,18 @@ PLACE_BESIDE_A_LATECOMER = """
 import subprocess, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from sqlitekeeper.database import holders, placing
+from sqlitekeeper.database import processes
+from sqlitekeeper.database.replace import replace
 new, target, workshop = map(Path, sys.argv[1:4])
 apps = []
 def hook(event, arguments):
     if event == 'os.link' and not apps:
         apps.append(None)
         apps[0] = subprocess.Popen([sys.executable, '-c', sys.argv[4], str(target)])
-        while apps[0].pid not in [process.pid for process in holders.openers([target])]:
+        while apps[0].pid not in [process.pid for process in processes.openers([target])]:
             assert apps[0].poll() is None
 sys.addaudithook(hook)
-placed = placing.place(new, target, datetime.now(UTC), workshop, replace=True)
+placed = replace.place(new, target, datetime.now(UTC), workshop, replace=True)
 apps[0].wait()
 print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid])
 """

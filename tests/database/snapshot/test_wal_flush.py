@@ -239,7 +239,7 @@ def test_wal_that_cannot_be_flushed_is_told(
 INTERRUPTED = """
 import signal, sys
 from pathlib import Path
-from sqlitekeeper.database import flushing
+from sqlitekeeper.database.snapshot import wal_flush
 
 class Crew:
     # As if a signal came in the moment in which the work was given away.
@@ -248,7 +248,7 @@ class Crew:
         self.crew.submit(*work)
         raise KeyboardInterrupt
 
-flushing.crew = lambda size, crew=flushing.crew: Wrapped(crew(size))
+wal_flush.crew = lambda size, crew=wal_flush.crew: Wrapped(crew(size))
 
 class Wrapped:
     def __init__(self, crew): self.crew = crew
@@ -256,7 +256,7 @@ class Wrapped:
     def __exit__(self, *error): return self.crew.__exit__(*error)
 
 try:
-    with flushing.flushed_wal(Path(sys.argv[1]), print, "app"):
+    with wal_flush.flushed_wal(Path(sys.argv[1]), print, "app"):
         print("not reached")
 except KeyboardInterrupt:
     print("ended")
