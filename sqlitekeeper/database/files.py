@@ -68,7 +68,15 @@ def _has_log(path: Path) -> bool:
     if _header(log).startswith(MAGIC):
         return False
     alike = (one for one in real.parent.iterdir() if one.with_suffix(f".db{LOG}") == log)
-    return not any(_header(one)[18:] == IN_MVCC_MODE for one in alike if one != real)
+    # Not the file itself, by whatever name: it may be locked by a descriptor of ours.
+    return not any(_header(one)[18:] == IN_MVCC_MODE for one in alike if not _is_same(one, real))
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except OSError:
+        return path == other
 
 
 def _header(path: Path) -> bytes:
