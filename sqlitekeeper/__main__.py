@@ -15,7 +15,7 @@ COLLECT_AFTER_OBJECTS = 50_000
 
 
 def _hear_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Have a signal heard that came while Python ran a callback, which may raise nothing.
+    """Re-raise a signal that arrived inside a callback, where Python swallows exceptions.
 
     Only the main thread hears signals; a worker that is told to end asks again by itself.
     """

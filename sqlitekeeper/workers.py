@@ -110,7 +110,7 @@ def started(start: Callable[[], Result], end: Callable[[Result], object]) -> Ite
 
 
 class Place:
-    """One's place in a queue for what is used by one after the other."""
+    """A turn at something that only one batch may use at a time."""
 
     def __init__(self, before: "Place | None" = None) -> None:
         self._before = before

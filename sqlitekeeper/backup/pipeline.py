@@ -82,7 +82,7 @@ class Work(Protocol):
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Prove and upload a batch, and remove it from the staging folder.
 
-        It is uploaded from when its `place` in the queue is reached until that is left.
+        Uploading starts when its turn comes and ends the turn.
         """
 
     def finish(self, batches: Sequence[Delivered]) -> None:

@@ -95,7 +95,7 @@ class Finisher:
     def _is_worth_waiting(self) -> bool:
         """Whether more may come soon, and what is here would not be lost at much cost.
 
-        Who is told to end now uploads again what was not announced.
+        An interrupted run has to upload unpublished batches again.
         """
         databases = sum(len(locks) for _, locks in self._waiting)
         is_cheap = all(delivered.seconds < GATHER_SECONDS for delivered, _ in self._waiting)

@@ -83,7 +83,7 @@ class RunRecord:
                 )
                 self._notifier.end(status, text, object_text(self.result) + "\n")
             elif self.unheard and status:
-                say(f"keeper: nobody was notified: {self.unheard}")
+                say(f"keeper: no notification sent: {self.unheard}")
         except KeyboardInterrupt:
             say("keeper: interrupted: not everybody was notified")
         except OSError:
@@ -91,7 +91,7 @@ class RunRecord:
             return
         except Exception as error:
             # Whatever it is, the run has ended as it has.
-            say(f"keeper: nobody was notified: {_defect(error)}")
+            say(f"keeper: no notification sent: {_defect(error)}")
 
 
 def _defect(error: Exception) -> str:

@@ -31,13 +31,13 @@ class Session:
     record: RunRecord = field(default_factory=RunRecord)
 
     def config(self) -> Config:
-        """The configuration that applies to this run; whom it says to tell, hears of the start."""
+        """Read the configuration, and notify whom it names that the run has begun."""
         self.record.knows_config = True
         try:
             config = read_config(self.config_file, os.environ)
         except ConfigError:
             if self.notifies:
-                self.record.unheard = "the configuration says whom, and it cannot be used"
+                self.record.unheard = "the configuration could not be read"
             raise
         if self.notifies:
             self.record.begin(self.command, config.notify, self.console.show)

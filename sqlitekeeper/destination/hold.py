@@ -24,7 +24,7 @@ def on_hold(database: str, tables: Falls) -> str:
     what = ", ".join(said) or "it has lost rows"
     command = f"keeper backup --accept-loss {shlex.quote(database)}"
     return (
-        f"{what}; pruning is on hold until you say that this is right:"
+        f"{what}; pruning is on hold until you confirm it:"
         f" `{command}`, or run a drill on a terminal"
     )
 

@@ -25,7 +25,7 @@ from sqlitekeeper.filesystem.disks import mount_of, mounts_now, network_filesyst
 from sqlitekeeper.wording import size
 
 LARGE_WAL_BYTES = 16 * 2**20
-PASSING_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 (what lies there is warned of)
+TEMPORARY_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 (what lies there is warned of)
 MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
 WAIT_SECONDS = 1.0
 # A transaction keeps its journal for a moment after its process was last seen.
@@ -113,7 +113,7 @@ def _not_opened(name: str, error: KeeperError) -> Finding:
 def _place(name: str, path: Path) -> Finding:
     real = os.path.realpath(path)
     memory = memory_filesystem(path)
-    passing = next((one for one in PASSING_FOLDERS if real.startswith(one + "/")), None)
+    passing = next((one for one in TEMPORARY_FOLDERS if real.startswith(one + "/")), None)
     if not memory and not passing:
         return Finding("ok", name, "place", f"{path}: lies where files stay")
     where = f"on {memory}, in memory" if memory else f"in {passing}, which is emptied"
@@ -296,7 +296,11 @@ def judge_last_writer(name: str, journal_mode: str, number: int) -> Finding:
     """
     version = version_text(number)
     if journal_mode != "wal" or not is_affected(number):
-        said = f"last written by SQLite {version}" if number else "says not who wrote it"
+        said = (
+            f"last written by SQLite {version}"
+            if number
+            else "does not record which SQLite wrote it last"
+        )
         return Finding("ok", name, "wal_reset_bug", said)
     return Finding(
         "warn",

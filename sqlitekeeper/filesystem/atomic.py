@@ -49,7 +49,7 @@ def _write(file: Path, target: Path, text: str, mode: int) -> None:
         raise KeeperError(f"{file}: is not a regular file")
     if _is_binary(target):
         raise KeeperError(
-            f"{file}: there is a file that is no text, which is not replaced",
+            f"{file}: is not a text file; keeper does not overwrite it",
             hint="name another file, or remove this one",
         )
     if not target.parent.is_dir():

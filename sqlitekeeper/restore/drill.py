@@ -254,9 +254,7 @@ class _AtDestination:
             KeeperError: nothing can be said of it.
         """
         if snapshot.object not in self.listing:
-            raise CheckError(
-                "it is not there any more, though its manifest or latest.json names it"
-            )
+            raise CheckError("is missing, although its manifest or latest.json lists it")
         manifest = self._manifest(snapshot)
         if found := contradiction(snapshot, manifest):
             return found

@@ -31,7 +31,7 @@ README = (
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def benchmarks() -> None:
-    """Measure keeper beside what else one would use, side by side in one run.
+    """Measure keeper beside its alternatives in one run.
 
     Each benchmark makes its own databases in a private folder, runs keeper and its
     peers in turn, prints tables in Markdown, and leaves nothing behind.

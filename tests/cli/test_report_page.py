@@ -108,7 +108,7 @@ def test_database_is_not_replaced_by_a_page(
     run = keeper("report", path, option, path)
 
     assert run.status == 1
-    assert f"{path}: there is a file that is no text, which is not replaced" in run.err
+    assert f"{path}: is not a text file; keeper does not overwrite it" in run.err
     assert path.read_bytes() == before
 
 

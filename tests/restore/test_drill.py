@@ -152,7 +152,7 @@ def test_missing_object_is_found(to: Path, staging: Path) -> None:
     newest(to).unlink()
     result = drilled(to, staging)
     assert (result.outcome, result.exit_code, result.object) == ("failed", 12, f"app/{name}")
-    assert "not there any more" in str(result.reason)
+    assert "is missing, although" in str(result.reason)
 
 
 def test_newest_that_is_gone_with_its_manifest_is_missed(

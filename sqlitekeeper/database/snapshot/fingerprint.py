@@ -21,7 +21,7 @@ FRAME_HEADER_BYTES = 24
 
 
 def fingerprint(path: Path, now_ns: int) -> str | None:
-    """A text that is another one after any write to the database; None where that cannot be said.
+    """A string that changes with every write; None if a write could go unnoticed.
 
     Device, inode, size, modification and change time of the file and of its
     WAL, to be taken before the content is read; `now_ns` is the time of the
