@@ -44,7 +44,7 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment, remembered_drills
 from sqlitekeeper.state.locks import database_lock
-from sqlitekeeper.workers import Place, crew, one_at_a_time
+from sqlitekeeper.workers import Place, crew, one_at_a_time, result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,9 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
 
 
 def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...]:
-    destinations = tuple(look(options.rclone, to) for to in options.to)
+    with crew(len(options.to)) as listers:
+        listings = [listers.submit(look, options.rclone, to) for to in options.to]
+        destinations = tuple(map(result_of, listings))
     for error in refuse_silence(destinations):
         listen(Note("", error.full_text, Level.WARNING))
     return destinations

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sqlitekeeper.rclone.local_folder import (
     held_by,
     is_local,
     looks,
-    make_private_folders,
+    private_folders,
     remove_parts,
 )
 from sqlitekeeper.rclone.log import Log
@@ -24,7 +24,6 @@ from sqlitekeeper.rclone.process import StalledError, run_process
 from sqlitekeeper.rclone.program import environment, version_of
 from sqlitekeeper.rclone.upload_options import is_counted, upload_options
 from sqlitekeeper.redaction import as_typed, secrets_in
-from sqlitekeeper.workers import Crew, result_of
 
 __all__ = [
     "TIMEOUT_SECONDS",
@@ -92,7 +91,6 @@ class Rclone:
         self._calls: list[str] = []
         self._uncounted: list[str] = []
         self._on_s3: set[str] = set()
-        self._ahead: dict[str, Future[dict[str, RemoteObject] | None]] = {}
 
     @property
     def calls(self) -> dict[str, int]:
@@ -130,21 +128,12 @@ class Rclone:
         text = self._run([self.program, "listremotes", *self.extra])
         return frozenset(line.removesuffix(":") for line in text.splitlines() if line)
 
-    def list_ahead(self, listers: Crew, to: str) -> None:
-        """Begin with the listing that `list_objects` is going to be asked for."""
-        self._ahead[to] = listers.submit(self._list, to)
-
     def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
         """Everything below a destination, in one listing; None where it does not exist yet.
 
         Raises:
             RcloneError: the destination could not be listed.
         """
-        if to in self._ahead:
-            return result_of(self._ahead.pop(to))
-        return self._list(to)
-
-    def _list(self, to: str) -> dict[str, RemoteObject] | None:
         try:
             return self._listing(to)
         except RcloneFailedError as error:
@@ -186,14 +175,13 @@ class Rclone:
         options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
         arguments = ["--no-check-dest", str(folder), ends_with_slash(to)]
         before = looks(Path(to), wanted) if is_local(to) else {}
-        if is_local(to):
-            make_private_folders(Path(to), wanted)
         counted = is_counted(to, sizes)
         if not counted:
             self._uncounted.extend(wanted)
-        report = self._work(
-            "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
-        )
+        with private_folders(Path(to), wanted) if is_local(to) else nullcontext():
+            report = self._work(
+                "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
+            )
         if is_local(to):
             close_to_others(Path(to), report.done)
             if report.error:

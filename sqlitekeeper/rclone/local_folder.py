@@ -7,8 +7,8 @@ costs as much as the copy of a small database.
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlitekeeper.rclone.errors import RcloneError
@@ -59,20 +59,30 @@ def _is_link(to: Path, folder: Path, known: dict[Path, bool]) -> bool:
     return known[folder]
 
 
-def make_private_folders(to: Path, paths: Iterable[str]) -> None:
-    """Make the folders that files are going to, closed to others.
+@contextmanager
+def private_folders(to: Path, paths: Iterable[str]) -> Iterator[None]:
+    """Make the folders that files are going to, closed to others; empty ones go in the end.
 
     rclone would make them with the umask that it is given, which counts for nothing below
     a folder with a default ACL. Where that is not possible, rclone says why.
     """
-    with suppress(OSError):
-        for folder in sorted({(to / path).parent for path in paths}):
-            for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-                missing.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    made: list[Path] = []
+    try:
+        with suppress(OSError):
+            for folder in sorted({(to / path).parent for path in paths}):
+                parents = [one for one in (folder, *folder.parents) if not one.exists()]
+                for missing in reversed(parents):
+                    missing.mkdir(PRIVATE_FOLDER, exist_ok=True)
+                    made.append(missing)
+        yield
+    finally:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def close_to_others(to: Path, paths: Iterable[str]) -> None:
-    """Close what rclone has written to others; see `make_private_folders`."""
+    """Close what rclone has written to others; see `private_folders`."""
     for path in paths:
         # Some file systems have the same mode for every file, and refuse any other.
         with suppress(OSError):

@@ -443,7 +443,8 @@ def test_symlink_that_changes_gives_one_database_or_the_other(
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from sqlitekeeper.database.check import check_snapshot, sha256_of
+from sqlitekeeper.database.check import check_snapshot
+from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.database.snapshot import take_snapshot
 from sqlitekeeper.report.tables import table_spaces
 limit = int(sys.argv[1])

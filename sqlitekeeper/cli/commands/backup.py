@@ -41,7 +41,6 @@ from sqlitekeeper.output.prometheus import backup_metrics
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.state.history import Sizes
 from sqlitekeeper.wording import size
-from sqlitekeeper.workers import crew
 
 HELP = """Take snapshots, prove them, and ship them with rclone.
 
@@ -159,29 +158,25 @@ def command(
         return _rehearse(session, databases, destinations)
 
     try:
-        rclone = make_rclone(session, config)
-        with crew(len(destinations)) as listers:
-            for one in destinations:
-                rclone.list_ahead(listers, one)
-            options = BackupOptions(
-                to=destinations,
-                rclone=rclone,
-                state=config.state,
-                host=this_host(),
-                keeper_version=__version__,
-                clock=partial(datetime.now, UTC),
-                staging=config.backup.staging,
-                check=config.backup.check,
-                force=force,
-                lock_wait_seconds=lock_wait,
-                policy=retention_policy(config) if config.backup.prune else None,
-                loss_alarm=config.backup.loss_alarm,
-                accept_loss=frozenset(accept_loss),
-                jobs=jobs,
-                configured=None if names else frozenset(one.name for one in config.databases),
-            )
-            wanted = [Job(one.name, one.path, one.optional) for one in databases]
-            done = back_up(wanted, options, session.listen)
+        options = BackupOptions(
+            to=destinations,
+            rclone=make_rclone(session, config),
+            state=config.state,
+            host=this_host(),
+            keeper_version=__version__,
+            clock=partial(datetime.now, UTC),
+            staging=config.backup.staging,
+            check=config.backup.check,
+            force=force,
+            lock_wait_seconds=lock_wait,
+            policy=retention_policy(config) if config.backup.prune else None,
+            loss_alarm=config.backup.loss_alarm,
+            accept_loss=frozenset(accept_loss),
+            jobs=jobs,
+            configured=None if names else frozenset(one.name for one in config.databases),
+        )
+        wanted = [Job(one.name, one.path, one.optional) for one in databases]
+        done = back_up(wanted, options, session.listen)
     except KeeperError as error:
         if prometheus:
             _write_failure(prometheus, databases, error)

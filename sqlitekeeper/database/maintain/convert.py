@@ -108,8 +108,8 @@ def plan_conversion(
         )
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted
     name = name or path.stem
+    _remove_litter(path, name, listen)
     if needs_vacuum:
-        _remove_litter(path, name, listen)
         choose_folder(path, found.live_bytes)
     return ConvertPlan(
         name=name,

@@ -18,7 +18,7 @@ import apsw
 
 from sqlitekeeper import wording
 from sqlitekeeper.database.check import integrity_problems
-from sqlitekeeper.database.connection import in_wal_mode, pragma_int, report_progress
+from sqlitekeeper.database.connection import harden, in_wal_mode, pragma_int, report_progress
 from sqlitekeeper.database.files import size_of
 from sqlitekeeper.database.journal import wait_for_others
 from sqlitekeeper.database.maintain.comparison import differences
@@ -169,6 +169,7 @@ def _prove(connection: apsw.Connection, path: Path, copy: Path) -> None:
 def _problems(copy: Path) -> list[str]:
     connection = apsw.Connection(os.fspath(copy), flags=apsw.SQLITE_OPEN_READONLY)
     try:
+        harden(connection)
         report_progress(connection, lambda: None)
         # Nobody else has it: it can neither shrink nor change under the mapping.
         connection.pragma("mmap_size", size_of(copy))
