@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -302,9 +303,28 @@ def backup_config(tmp_path: Path, staging: Path) -> BackupConfig:
         lines += ["[backup]", *_toml({"staging": staging} | backup)]
         file = tmp_path / "keeper.toml"
         file.write_text("\n".join(lines) + "\n")
+        if "RCLONE_CONFIG_DISK_TYPE" in os.environ:
+            _reach_by_rclone(file)
         return file
 
     return write
+
+
+def _reach_by_rclone(file: Path) -> None:
+    """Make remotes of the local destinations of a keeper.toml: keeper reaches folders itself."""
+    if file.exists():
+
+        def remote(line: re.Match[str]) -> str:
+            found = json.loads(line[1])
+            several = [found] if isinstance(found, str) else found
+            return f"to = {json.dumps([in_folder(one, file.parent) for one in several])}"
+
+        file.write_text(re.sub(r"(?m)^to = (.*)$", remote, file.read_text()))
+
+
+def in_folder(to: object, base: Path = Path()) -> str:
+    """A local destination as one that rclone reaches, of the remote `disk:` of `wrap_rclone`."""
+    return str(to) if ":" in str(to) else f"disk:{base / str(to)}"
 
 
 def _toml(table: Mapping[str, object]) -> list[str]:
@@ -312,25 +332,44 @@ def _toml(table: Mapping[str, object]) -> list[str]:
 
 
 WrapRclone = Callable[..., Path]
+# The last words of the calls that keeper makes of `rclone rcd`; all else are commands.
+_CALLS = {
+    "list": "list",
+    "stat": "stat",
+    "stats": "stats",
+    "copy": "copyfile",
+    "delete": "deletefile",
+}
 
 
 @pytest.fixture
 def wrap_rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrapRclone:
-    """Put a shell script in front of rclone, as an rclone that misbehaves.
+    """Put shell scripts in front of rclone, as an rclone that misbehaves.
 
-    `wrap(copy="exit 9")` replaces `rclone copy`; whatever falls through goes to
-    the real program, which is also "$real".
+    `wrap(copy="exit 9")` makes each copy of a file fail, see tests/wrapped_rclone.py;
+    `wrap(version="exit 9")` replaces `rclone version`. Whatever falls through goes to the real
+    program, which is also "$real". `disk:` is a remote whose files are those of this host, and
+    the folders that keeper.toml ships to become folders of it.
     """
 
     def wrap(**cases: str) -> Path:
         script = tmp_path / "wrapped-rclone"
         real = Path(sys.executable).with_name("rclone")
-        arms = "".join(f"{name})\n{body}\n;;\n" for name, body in cases.items())
+        calls = {_CALLS[name]: body for name, body in cases.items() if name in _CALLS}
+        commands = {name: body for name, body in cases.items() if name not in _CALLS}
+        file = tmp_path / "wrapped-calls.json"
+        file.write_text(json.dumps({"real": str(real), "cases": calls}))
+        if calls:
+            server = REPOSITORY / "tests" / "wrapped_rclone.py"
+            commands.setdefault("rcd", f'exec "{sys.executable}" "{server}" "{file}" "$@"')
+        arms = "".join(f"{name})\n{body}\n;;\n" for name, body in commands.items())
         script.write_text(
             f'#!/bin/sh\nreal="{real}"\ncase "$1" in\n{arms}esac\nexec "$real" "$@"\n'
         )
         script.chmod(0o755)
         monkeypatch.setenv("KEEPER_RCLONE", str(script))
+        monkeypatch.setenv("RCLONE_CONFIG_DISK_TYPE", "local")
+        _reach_by_rclone(tmp_path / "keeper.toml")
         return script
 
     return wrap
@@ -338,7 +377,10 @@ def wrap_rclone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WrapRclone:
 
 @pytest.fixture
 def stalled_upload(tmp_path: Path, wrap_rclone: WrapRclone) -> Iterator[Path]:
-    """An rclone whose uploads hang; the path of the file that then holds its process id."""
+    """An rclone whose uploads to `disk:` hang; the path of the file that then holds a process id.
+
+    It is that of what hangs in place of the upload, which ends with rclone.
+    """
     pid_file = tmp_path / "stalled.pid"
     wrap_rclone(
         copy=f'echo $$ > "{pid_file}.new"; mv "{pid_file}.new" "{pid_file}"; exec sleep 600'

@@ -17,7 +17,7 @@ from sqlitekeeper.destination.manifest import timestamp
 from tests.conftest import REPOSITORY
 
 # For `wrap_rclone(copy=...)`: uploads to a folder named dest fail, downloads from it do not.
-REFUSES_WRITES = 'case "$*" in *"/dest/ --"*) echo AccessDenied >&2; exit 1;; esac'
+REFUSES_WRITES = 'case "$to" in */dest/*) echo AccessDenied >&2; exit 1;; esac'
 
 
 def newest(to: Path, name: str = "app") -> Path:

@@ -41,6 +41,7 @@ from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment, remembered_drills
 from sqlitekeeper.state.locks import database_lock
@@ -89,7 +90,7 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
     prepare_state_folder(options.state)
     for litter in remove_staging_litter(options.staging):
         listen(Note("", f"removed {litter}, left by a run that was killed"))
-    versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), options.rclone.version())
+    versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), _rclone_version(options))
     destinations = _look_at(options, listen)
     shipments, seen = _remembered(options.state, jobs, listen)
     _tell_vanished(shipments, options, listen)
@@ -134,6 +135,11 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
         options.rclone.uncounted_uploads,
         run.sources,
     )
+
+
+def _rclone_version(options: BackupOptions) -> str:
+    """rclone's version, for the manifests; folders of this host need none."""
+    return "none" if all(map(is_local, options.to)) else options.rclone.version()
 
 
 def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...]:

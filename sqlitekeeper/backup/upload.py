@@ -16,8 +16,6 @@ from sqlitekeeper.destination.layout import latest_object, manifest_object
 from sqlitekeeper.destination.manifest import encode
 from sqlitekeeper.destination.metadata import store_papers
 from sqlitekeeper.errors import KeeperError, as_keeper_error
-from sqlitekeeper.filesystem.checksum import sha256_of
-from sqlitekeeper.filesystem.flush import sync_to_disk
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
 
@@ -53,7 +51,7 @@ class Shipper:
         return {paths[path]: text for path, text in failed.items()}
 
     def confirm(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
-        """See what is there as it was sent, and flush it where that is ours to do."""
+        """See what is there as it was sent; a local copy is read back."""
         if not uploads:
             return {}
         try:
@@ -88,14 +86,17 @@ class Shipper:
     def _confirm(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
         twins = self._twins(destination, uploads)
         objects = [upload.object for upload in uploads]
-        held = self.rclone.confirm(destination.to, [*objects, *twins.values()])
+        # Elsewhere its name says whose it is, and rclone has compared hashes, where there are
+        # any; of large files S3 itself has compared those of their parts.
+        held = self.rclone.confirm(
+            destination.to, [*objects, *twins.values()], hashes=destination.is_local
+        )
         errors = {
             upload.database: problem
             for upload in uploads
             if (
                 problem := _case_problem(upload, twins, held, destination.to)
-                or _size_problem(upload, held, destination.to)
-                or _content_problem(upload, destination)
+                or _problem(upload, held, destination.to)
             )
         }
         # A part of a snapshot would lie there until it is pruned, one in a folder of another
@@ -108,8 +109,7 @@ class Shipper:
         }
         if problem := self.withdraw(destination, list(parts)):
             errors |= {name: f"{errors[name]}; {problem}" for name in parts.values()}
-        arrived = {one.object: one.database for one in uploads if one.database not in errors}
-        return errors | _flush(destination, arrived)
+        return errors
 
     def _twins(self, destination: Destination, uploads: list[Upload]) -> dict[str, str]:
         """Where uploads lie too if the destination ignores case, by object.
@@ -153,13 +153,7 @@ class Shipper:
         progress: Callable[[int], None] = lambda done: None,
     ) -> dict[str, str]:
         """Copy, and return what went wrong by path."""
-        report = self.rclone.copy(
-            source,
-            destination.to,
-            paths,
-            bucket_exists=destination.listing is not None,
-            progress=progress,
-        )
+        report = self.rclone.copy(source, destination.to, paths, progress=progress)
         if report.error is None:
             return {}
         return {path: report.problem_of(path) for path in paths if path not in report.done}
@@ -175,40 +169,12 @@ def _case_problem(
     return f"{to} ignores case and has {other} already; give one of the two databases another name"
 
 
-def _size_problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str | None:
+def _problem(upload: Upload, held: dict[str, RemoteObject], to: str) -> str | None:
     found = held.get(upload.object)
     if found is None:
         return f"rclone reported no error, but {upload.object} is not at {to}"
     if found.bytes != upload.bytes:
         return f"{upload.object} has {found.bytes} bytes at {to}, not {upload.bytes}"
+    if found.hashes.get("sha256", upload.sha256) != upload.sha256:
+        return f"{upload.object} at {to} has another content than the snapshot"
     return None
-
-
-def _content_problem(upload: Upload, destination: Destination) -> str | None:
-    """Read a local copy back.
-
-    Elsewhere its name says whose it is, and rclone has compared hashes, where there
-    are any; of large files S3 itself has compared those of their parts (see
-    upload_options).
-    """
-    if destination.folder is None:
-        return None
-    try:
-        sha256 = sha256_of(destination.folder / upload.object)
-    except OSError as error:
-        return f"{upload.object} at {destination.to} cannot be read back ({error.strerror})"
-    if sha256 != upload.sha256:
-        return f"{upload.object} at {destination.to} has another content than the snapshot"
-    return None
-
-
-def _flush(destination: Destination, arrived: Mapping[str, str]) -> dict[str, str]:
-    """Flush what has arrived, given by path with its database; what went wrong by database."""
-    if destination.folder is None or not arrived:
-        return {}
-    try:
-        sync_to_disk(destination.folder, list(arrived))
-    except OSError as error:
-        text = f"{destination.to}: cannot be flushed to disk ({error.strerror})"
-        return dict.fromkeys(arrived.values(), text)
-    return {}

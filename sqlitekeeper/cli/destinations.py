@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 from sqlitekeeper.cli.session import Session
@@ -32,17 +33,16 @@ def chosen(config: Config, given: Sequence[str], option: str = "--from") -> tupl
 
 
 def make_rclone(session: Session, config: Config) -> Rclone:
-    """The rclone to run, with the configuration's own arguments; --verbose shows its commands.
+    """The rclone to use, with the configuration's own arguments; --verbose shows what it is asked.
 
-    Raises:
-        KeeperError: there is none, or not the one that was asked for.
+    It is looked for when a remote is to be reached: folders need none.
     """
 
     def say_command(command: str) -> None:
         session.listen(Note("", command, Level.DETAIL))
 
     return Rclone(
-        find_rclone(config.rclone),
+        partial(find_rclone, config.rclone),
         config.backup.rclone_args,
         say_command,
         timeout_seconds=config.backup.timeout_seconds,

@@ -8,7 +8,7 @@ from sqlitekeeper.config.durations import parse_duration
 from sqlitekeeper.config.loading import read_config
 from sqlitekeeper.config.names import check_name, default_name
 from sqlitekeeper.config.overlaps import refuse_indistinct_files, refuse_place_of_files
-from sqlitekeeper.config.paths import is_local, local_folder
+from sqlitekeeper.config.paths import local_folder
 from sqlitekeeper.config.selection import refuse_claimed_names, select_databases
 from sqlitekeeper.config.settings import (
     NOTIFYING,
@@ -19,6 +19,7 @@ from sqlitekeeper.config.settings import (
     NotifySettings,
     VacuumSettings,
 )
+from sqlitekeeper.rclone.remote_name import is_local
 
 __all__ = [
     "NOTIFYING",

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlitekeeper.config.names import folded
-from sqlitekeeper.config.paths import is_local, split_remote
+from sqlitekeeper.config.paths import split_remote
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.config.settings import Database, FileSet
 from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.rclone.remote_name import is_local
 
 
 @dataclass(frozen=True, slots=True)

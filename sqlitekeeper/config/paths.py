@@ -9,10 +9,8 @@ from pathlib import Path
 from sqlitekeeper.config.credentials import refuse_credential_in_remote
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.rclone.remote_name import is_local
 
-# rclone's fs/fspath: what starts with a colon, or has one (or a comma that
-# starts parameters) before the first slash, is a remote.
-_REMOTE = re.compile(r":|[^:,/\\]*[:,]")
 # Its name; its options, of which a value is quoted or has neither comma nor colon; its path.
 _PARTS = re.compile(
     r"""(:?[^:,/\\]*)((?:,[^:,=]+(?:=(?:(?:"[^"]*")+|(?:'[^']*')+|(?!["'])[^:,]*))?)*):(.*)""",
@@ -63,15 +61,6 @@ def is_regular_file(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def is_local(to: str) -> bool:
-    """Whether rclone takes this destination for a local folder.
-
-    `name:path`, `:backend:path` and `:backend,option=value:path` are remotes;
-    what has no colon before its first slash is a folder.
-    """
-    return ":" not in to or not _REMOTE.match(to)
 
 
 def split_remote(to: str) -> tuple[str, str, str] | None:

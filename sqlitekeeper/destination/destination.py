@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
-from sqlitekeeper.rclone.local_folder import is_local
+from sqlitekeeper.rclone.remote_name import is_local
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,9 @@ class Destination:
     error: RcloneError | None = None
 
     @property
-    def folder(self) -> Path | None:
-        """The local folder that this destination is, or None for a remote."""
-        return Path(self.to) if is_local(self.to) else None
+    def is_local(self) -> bool:
+        """Whether it is a folder of this host."""
+        return is_local(self.to)
 
     def has(self, path: str) -> bool:
         """Whether the listing knows an object."""

@@ -16,7 +16,6 @@ from sqlitekeeper.destination.manifest import (
     parse_manifest,
 )
 from sqlitekeeper.errors import KeeperError, as_keeper_error
-from sqlitekeeper.filesystem.flush import sync_to_disk
 from sqlitekeeper.filesystem.private_folder import private_folder, remove_litter
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
@@ -162,8 +161,7 @@ def store_papers(
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
-        exists = destination.listing is not None
-        report = rclone.copy(folder, destination.to, texts, bucket_exists=exists)
+        report = rclone.copy(folder, destination.to, texts)
     problems = {}
     if report.error:
         problems = {path: report.problem_of(path) for path in texts if path not in report.done}
@@ -173,9 +171,6 @@ def store_papers(
     try:
         held = rclone.confirm(destination.to, arrived, hashes=True)
         problems |= _read_back(rclone, destination, arrived, held, parent, newer_will_do)
-        whole = [path for path in arrived if path not in problems]
-        if destination.folder is not None and whole:
-            sync_to_disk(destination.folder, whole)
     except (KeeperError, OSError) as error:
         problems |= dict.fromkeys(arrived, as_keeper_error(error).full_text)
     return problems

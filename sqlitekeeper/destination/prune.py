@@ -135,7 +135,7 @@ class Pruned:
 def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener = ignore) -> Pruned:
     """Delete what the plans for a destination say; rclone is not run if nothing goes."""
     objects = [path for plan in plans for path in plan.objects]
-    report = _delete(rclone, to, [path for path in objects if path.endswith(".json")])
+    report = rclone.delete(to, [path for path in objects if path.endswith(".json")])
     described = {
         snapshot.object
         for plan in plans
@@ -143,8 +143,8 @@ def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener =
         if not {paper.path for paper in snapshot.papers} <= report.done
     }
     rest = [path for path in objects if not path.endswith(".json") and path not in described]
-    last = _delete(rclone, to, rest)
-    report = Report(report.done | last.done, report.error or last.error)
+    last = rclone.delete(to, rest)
+    report = Report(report.done | last.done, {**report.errors, **last.errors})
     deleted = tuple(path for path in objects if path in report.done)
     for plan in plans:
         _tell(plan, report.done, listen)
@@ -153,15 +153,6 @@ def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener =
         text = f"{to}: {left} could not be deleted: {report.error.full_text}"
         listen(Note("", text, Level.WARNING))
     return Pruned(to, deleted, report.error)
-
-
-def _delete(rclone: Rclone, to: str, objects: Sequence[str]) -> Report:
-    if not objects:
-        return Report(frozenset(), None)
-    try:
-        return rclone.delete(to, objects)
-    except OSError as error:  # no room for the list of them
-        return Report(frozenset(), RcloneError(as_keeper_error(error).full_text))
 
 
 def _tell(plan: Plan, done: frozenset[str], listen: Listener) -> None:

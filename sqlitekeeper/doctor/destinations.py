@@ -16,8 +16,8 @@ from sqlitekeeper.destination.metadata import read_manifest, try_papers
 from sqlitekeeper.doctor.finding import INSTALL, BackupPlan, Finding, Level, _host, _me, _unwritable
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.rclone.local_folder import is_local
 from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.wording import span
 
 OLDEST_RCLONE = (1, 60)

@@ -16,7 +16,7 @@ from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host, _me, _unwrit
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.files.run import require_folder
 from sqlitekeeper.filesystem.disks import free_bytes
-from sqlitekeeper.rclone.local_folder import is_local
+from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.wording import size
 
 _MEND = "mount it, or correct the path of [[files]] {name} in keeper.toml"

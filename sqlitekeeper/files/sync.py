@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlitekeeper.database.files import LOG, OF_SQLITE
 from sqlitekeeper.files.exclude_rules import exclude_rules
-from sqlitekeeper.rclone.client import ATTEMPTS, Rclone, ends_with_slash
+from sqlitekeeper.rclone.client import ATTEMPTS, Rclone, as_folder
 from sqlitekeeper.rclone.errors import RcloneError
 
 # Whatever the user's own arguments and environment say: no symlink followed, since none was
@@ -85,7 +85,7 @@ class FolderSync:
         self._rclone = rclone
         self._folder = folder
         self._source = [*(f"--exclude={pattern}" for pattern in exclude), str(folder)]
-        self._target = ends_with_slash(to)
+        self._target = as_folder(to)
         self._rules = list(exclude_rules(one for path in left_out for one in _with_sidecars(path)))
 
     def measure(self) -> tuple[int, int]:

@@ -1,111 +1,110 @@
-"""What keeper asks rclone: list, copy, fetch, delete, and what lies at a destination."""
+"""What keeper asks of destinations: list, copy, fetch, delete, and what lies there.
 
-import os
+Remotes are reached by one rclone for the whole run, started when it is first
+needed; a folder of this host needs none.
+"""
+
 import re
+import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sqlitekeeper.rclone.errors import MAY_PASS, RcloneError, RcloneFailedError, RcloneStalledError
-from sqlitekeeper.rclone.listing import RemoteObject, parse_listing
-from sqlitekeeper.rclone.local_folder import (
-    close_to_others,
-    held_by,
-    is_local,
-    looks,
-    private_folders,
-    remove_parts,
-)
+from sqlitekeeper.rclone.daemon import Daemon, RunDaemon, Stats
+from sqlitekeeper.rclone.errors import RcloneError, RcloneFailedError, RcloneStalledError
+from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.rclone.local_folder import LocalFolder
 from sqlitekeeper.rclone.log import Log
 from sqlitekeeper.rclone.process import StalledError, run_process
-from sqlitekeeper.rclone.program import environment, version_of
-from sqlitekeeper.rclone.upload_options import is_counted, upload_options
+from sqlitekeeper.rclone.program import UserFlags, environment, version_of
+from sqlitekeeper.rclone.remote import ATTEMPTS, LARGE, Progress, Remote
+from sqlitekeeper.rclone.remote_name import as_folder, is_local
+from sqlitekeeper.rclone.report import Report
 from sqlitekeeper.redaction import as_typed, secrets_in
 
 __all__ = [
+    "ATTEMPTS",
     "TIMEOUT_SECONDS",
     "Rclone",
     "RcloneError",
     "RcloneFailedError",
     "RemoteObject",
     "Report",
-    "ends_with_slash",
+    "as_folder",
 ]
 
-DIRECTORY_NOT_FOUND = 3  # https://rclone.org/docs/#exit-code
 TIMEOUT_SECONDS = 600.0
-ATTEMPTS = 3
-# The next upload begins when it is heard that all of this one was sent.
-STATS_MILLISECONDS = 250
-_ODD_STEPS = re.compile(r"//|(?:^|/)\.\.?(?:/|$)")
+FIRST_WITH_UNIX_SOCKETS = (1, 61)
+# rclone would look at each object after its upload; keeper asks for it. It would read a file that
+# goes to S3 in parts twice, to have S3 keep its MD5 as a remark; what S3 checks is the MD5 of
+# each part, which goes along all the same (seen: 1.60 and 1.75).
+DAEMON_OPTIONS = ("--s3-no-head", "--s3-disable-checksum")
+_FOLDER_STATS = ("--stats-log-level", "NOTICE", "--stats", "250ms")
 
 
-def ends_with_slash(to: str) -> str:
-    """A destination's root as a folder; rclone then does not ask whether it is a file.
+class Store(Protocol):
+    """What reaches one destination: see the methods of `Rclone` that have these names."""
 
-    Raises:
-        RcloneError: a remote's path of which rclone would make another one (measured: 1.75).
-    """
-    _, colon, path = to.rpartition(":")
-    if colon and not is_local(to) and _ODD_STEPS.search(path):
-        raise RcloneError(f"{to}: the path of a remote must have no ., .. or // in it")
-    return to if to.endswith(("/", ":")) else to + "/"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What rclone says it did: with which paths it is done, and how it failed if it did."""
-
-    done: frozenset[str]
-    error: RcloneError | None
-
-    def problem_of(self, path: str) -> str:
-        """Why `path` is not done, where there was an error."""
-        error = self.error
-        if isinstance(error, RcloneFailedError):
-            error = error.about(path)
-        return error.full_text if error else ""
+    def list_objects(self) -> dict[str, RemoteObject] | None: ...
+    def confirm(self, paths: Collection[str], *, hashes: bool) -> dict[str, RemoteObject]: ...
+    def copy(self, folder: Path, paths: Iterable[str], progress: Progress) -> Report: ...
+    def fetch(self, paths: Iterable[str], folder: Path, progress: Progress) -> Report: ...
+    def delete(self, paths: Iterable[str]) -> Report: ...
 
 
 class Rclone:
     """A found rclone program, with the user's own extra arguments; several threads may use it.
 
-    A command that makes no progress for `timeout_seconds` is ended.
+    `program` may be a function that finds it when it is first needed. What makes no
+    progress for `timeout_seconds` is given up.
     """
 
     def __init__(
         self,
-        program: str,
+        program: str | Callable[[], str],
         extra: Sequence[str] = (),
         say_command: Callable[[str], None] = lambda command: None,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self.program = program
+        self._program = program
         self.extra = tuple(extra)
         self.say_command = say_command
         self.timeout_seconds = timeout_seconds
-        self._calls: list[str] = []
-        self._uncounted: list[str] = []
-        self._on_s3: set[str] = set()
+        self._flags = UserFlags(self.extra)
+        self._calls = Counter[str]()
+        self._types: dict[str, str] = {}
+        self._daemon = RunDaemon()
+        self.close = weakref.finalize(self, self._daemon.end)
+        """Ends rclone, and what it is doing; at the latest this is done when Python ends."""
+
+    @property
+    def program(self) -> str:
+        """The path of the program.
+
+        Raises:
+            KeeperError: there is none.
+        """
+        if not isinstance(self._program, str):
+            self._program = self._program()
+        return self._program
 
     @property
     def calls(self) -> dict[str, int]:
-        """The calls of providers' APIs so far, by kind; none where there is no HTTP."""
-        return dict(Counter(self._calls))
+        """What remotes were asked for so far, by kind."""
+        return {kind: number for kind, number in self._calls.items() if kind != LARGE}
 
     @property
     def uncounted_uploads(self) -> int:
-        """How many files were uploaded whose calls are not among `calls`."""
-        return len(self._uncounted)
+        """How many of the uploads were so large that they may have been many calls each."""
+        return self._calls[LARGE]
 
     def version(self) -> str:
         """rclone's version, such as "v1.75.2".
 
         Raises:
+            KeeperError: there is no rclone.
             RcloneError: the program is not rclone, or does not run.
         """
         return version_of(self.program, self._ask_version)
@@ -120,13 +119,13 @@ class Rclone:
         return words[1]
 
     def remotes(self) -> frozenset[str]:
-        """The names of the configured remotes, those of the environment among them.
+        """The names of the configured remotes; those of the environment may be among them.
 
         Raises:
             RcloneError: rclone cannot read its configuration.
         """
-        text = self._run([self.program, "listremotes", *self.extra])
-        return frozenset(line.removesuffix(":") for line in text.splitlines() if line)
+        self._say(["listremotes"])
+        return frozenset(self._ask("config/listremotes", {}, "listremotes", "")["remotes"] or ())
 
     def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
         """Everything below a destination, in one listing; None where it does not exist yet.
@@ -134,12 +133,7 @@ class Rclone:
         Raises:
             RcloneError: the destination could not be listed.
         """
-        try:
-            return self._listing(to)
-        except RcloneFailedError as error:
-            if error.status == DIRECTORY_NOT_FOUND:
-                return None
-            raise
+        return self._reach(to).list_objects()
 
     def confirm(
         self, to: str, paths: Collection[str], *, hashes: bool = False
@@ -152,59 +146,32 @@ class Rclone:
         Raises:
             RcloneError: the destination could not be asked.
         """
-        if is_local(to):
-            return held_by(Path(to), paths, hashes=hashes)
-        return self._listing(to, *(["--hash"] if hashes else []), paths=paths)
+        return self._reach(to).confirm(paths, hashes=hashes)
 
     def copy(
-        self,
-        folder: Path,
-        to: str,
-        paths: Iterable[str],
-        *,
-        bucket_exists: bool,
-        progress: Callable[[int], None] = lambda done: None,
+        self, folder: Path, to: str, paths: Iterable[str], progress: Progress = lambda done: None
     ) -> Report:
         """Upload `paths` below `folder`, without looking at what is there.
 
-        `progress` gets the bytes done so far, a few times a second. rclone's
-        word is not taken for it: ask with `confirm` what has arrived.
+        `progress` gets the bytes done so far, a few times a second. No word is taken
+        for it: ask with `confirm` what has arrived.
         """
-        wanted = frozenset(paths)
-        sizes = [facts[1] for facts in looks(folder, wanted).values()]
-        options = upload_options(to, sizes, bucket_exists=bucket_exists, is_s3=to in self._on_s3)
-        arguments = ["--no-check-dest", str(folder), ends_with_slash(to)]
-        before = looks(Path(to), wanted) if is_local(to) else {}
-        counted = is_counted(to, sizes)
-        if not counted:
-            self._uncounted.extend(wanted)
-        with private_folders(Path(to), wanted) if is_local(to) else nullcontext():
-            report = self._work(
-                "copy", wanted, arguments, to, "Copied", progress, defaults=options, counted=counted
-            )
-        if is_local(to):
-            close_to_others(Path(to), report.done)
-            if report.error:
-                remove_parts(folder, Path(to), before, wanted - report.done)
-        return report
+        return self._reach(to).copy(folder, paths, progress)
 
     def fetch(
-        self,
-        to: str,
-        paths: Iterable[str],
-        folder: Path,
-        progress: Callable[[int], None] = lambda done: None,
+        self, to: str, paths: Iterable[str], folder: Path, progress: Progress = lambda done: None
     ) -> Report:
         """Download `paths` of a destination into `folder`; look there for what has arrived."""
-        arguments = ["--no-check-dest", ends_with_slash(to), str(folder)]
-        return self._work("copy", paths, arguments, to, "Copied", progress)
+        return self._reach(to).fetch(paths, folder, progress)
 
     def delete(self, to: str, paths: Iterable[str]) -> Report:
         """Delete `paths` of a destination; on B2 that only hides them.
 
-        Only what rclone names as deleted is done.
+        What is not there is not among what is done, and no error.
         """
-        return self._work("delete", paths, [ends_with_slash(to)], to, "Deleted")
+        if self._flags.is_set("dry-run"):
+            return Report(frozenset())
+        return self._reach(to).delete(paths)
 
     def work_on_folder(
         self,
@@ -216,125 +183,76 @@ class Rclone:
     ) -> str:
         """Run a command on a whole folder but for what `left_out`, lines of --exclude-from, name.
 
-        `watch` gets each entry of its log; returned is its standard output.
+        It is an rclone of its own: what a sync has done is told by its log alone. `watch`
+        gets each entry of it; returned is its standard output.
 
         Raises:
             RcloneError: the command failed, wholly or in part; the message names `where`.
         """
-        general = [self.program, command, *self.extra, "--verbose", *arguments]
-        return self._run(general, where, watch, left_out=left_out)
+        words = [self.program, command, *self.extra, "--verbose", *arguments]
+        words += [*(["--exclude-from", "-"] if left_out else []), "--use-json-log", *_FOLDER_STATS]
+        self.say_command(as_typed(words, left_out or None))
+        return self._run(words, where, watch, left_out)
 
-    def _work(
+    def _reach(self, to: str) -> Store:
+        """What reaches a destination."""
+        if is_local(to):
+            return LocalFolder(to, follow_links=self._flags.is_set("copy-links"))
+        return Remote(to, self._ask, self._say, self._flags, self._calls, self._types)
+
+    def _say(self, words: Sequence[str], paths: Collection[str] | None = None) -> None:
+        """Show what is asked of rclone as one could type it."""
+        listed = [] if paths is None else ["--no-traverse", "--files-from-raw", "-"]
+        command = [self.program, words[0], *self.extra, *words[1:], *listed]
+        self.say_command(as_typed(command, paths))
+
+    def _ask(
         self,
+        path: str,
+        parameters: Mapping[str, Any],
         command: str,
-        paths: Iterable[str],
-        arguments: list[str],
         where: str,
-        done_word: str,
-        progress: Callable[[int], None] = lambda done: None,
-        *,
-        defaults: Sequence[str] = (),
-        counted: bool = True,
-    ) -> Report:
-        """Run a command on listed paths, and again on those that its log does not name.
+        watch: Callable[[Stats], None] = lambda stats: None,
+    ) -> Any:
+        """Ask the rclone of this run; it ends with this object at the latest."""
+        daemon = self._daemon.running(self._start)
+        return daemon.ask(path, parameters, command=command, where=where, watch=watch)
 
-        Of the flags, `defaults` come before the user's own, which win.
-
-        rclone's own retries would begin with the first path again: with
-        --no-check-dest, files that had arrived were uploaded three times
-        (measured: 1.60 and 1.75).
-        """
-        wanted, said = frozenset(paths), set[str]()
-        most = 0
-
-        def watch(entry: dict[str, Any]) -> None:
-            nonlocal most
-            stats = entry.get("stats")
-            if isinstance(stats, dict) and isinstance(stats.get("bytes"), int):
-                most = max(most, stats["bytes"])
-                progress(most)
-            if done_word in str(entry.get("msg")):
-                said.add(str(entry.get("object")))
-
-        general = [self.program, command, *defaults, *self.extra, "--verbose"]
-        for attempts_left in reversed(range(self._attempts())):
-            try:
-                rest = wanted - said
-                self._run([*general, *arguments], where, watch, rest, counted=counted)
-            except RcloneError as error:
-                passing = isinstance(error, RcloneFailedError) and error.status in MAY_PASS
-                if attempts_left and passing and not wanted <= said:
-                    continue
-                return Report(wanted & said, error)
-            break
-        return Report(wanted & said if command == "delete" else wanted, None)
-
-    def _attempts(self) -> int:
-        """How often a command is begun; once where the user lets rclone count."""
-        theirs = any(word.split("=")[0] == "--retries" for word in self.extra)
-        return 1 if theirs or "RCLONE_RETRIES" in os.environ else ATTEMPTS
-
-    def _listing(
-        self, to: str, *options: str, paths: Collection[str] | None = None
-    ) -> dict[str, RemoteObject]:
-        command = [self.program, "lsjson", *self.extra, "--recursive", "--files-only"]
-        command += ["--no-modtime", "--no-mimetype", *options, ends_with_slash(to)]
-        text = self._run(command, to, paths=paths)
-        try:
-            return parse_listing(text)
-        except ValueError as error:
-            raise RcloneError(
-                f"{self.program}: its listing of {to} cannot be read ({error})",
-                hint="is it really rclone? `rclone version` should say so",
-            ) from None
+    def _start(self) -> Daemon:
+        numbers = [int(one) for one in re.findall(r"\d+", self.version())[:2]]
+        options = [one for one in DAEMON_OPTIONS if not self._flags.is_given(one[2:])]
+        return Daemon(
+            self.program,
+            [*options, *(word for word in self.extra if word != "--rc")],
+            environment(self.timeout_seconds),
+            unix=tuple(numbers) >= FIRST_WITH_UNIX_SOCKETS,
+            timeout_seconds=self.timeout_seconds,
+            secret_values=secrets_in(self.extra),
+        )
 
     def _run(
         self,
         command: list[str],
         where: str = "",
         watch: Callable[[dict[str, Any]], None] = lambda entry: None,
-        paths: Collection[str] | None = None,
-        left_out: Sequence[str] = (),
-        *,
-        counted: bool = True,
+        lines: Sequence[str] = (),
     ) -> str:
-        """Run rclone to its end and return its standard output.
-
-        With `paths` it works on those alone, with `left_out` on what none of
-        these lines of --exclude-from names. Its log is JSON lines, some of them
-        each second whatever it does: see rclone_process.
+        """Run an rclone of its own to its end, with `lines` to read; its standard output.
 
         Raises:
             RcloneError: it did not end with status 0; the message names `where`.
         """
-        command = [*command, "--use-json-log", "--stats-log-level", "NOTICE"]
-        command += ["--stats", f"{STATS_MILLISECONDS}ms"]
-        if paths is not None:
-            # --no-traverse makes rclone ask for each file instead of listing folders;
-            # "raw" keeps # and ; from being comments.
-            command += ["--no-traverse", "--files-from-raw", "-"]
-        elif left_out:
-            command += ["--exclude-from", "-"]
-        self.say_command(as_typed(command, left_out or paths))
-        if where and counted:
-            # Makes rclone name each call of the provider's API in its log.
-            command += ["--dump", "headers"]
-        log = Log(watch, frozenset(paths or ()), secrets_in(self.extra))
+        log = Log(watch, secrets_in(self.extra))
         try:
             status, output = run_process(
                 command,
-                names=left_out if paths is None else paths,
+                names=lines,
                 environment=environment(self.timeout_seconds),
                 timeout_seconds=self.timeout_seconds,
                 log=log,
             )
         except StalledError:
             raise RcloneStalledError(command[1], where, self.timeout_seconds, log.words) from None
-        finally:
-            # Each is one step, as several threads may be here.
-            self._calls.extend(log.calls)
-            if log.speaks_s3:
-                self._on_s3.add(where)
         if status:
-            raise RcloneFailedError(command[1], where, status, log.words, log.words_about)
+            raise RcloneFailedError(command[1], where, status, log.words)
         return output

@@ -1,13 +1,14 @@
 """Errors of rclone, with the hint that fits."""
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.redaction import without_secrets
 
-# https://rclone.org/docs/#exit-code: 1 is uncategorised, 5 temporary; the others say "never".
-MAY_PASS = frozenset({1, 5})
+# HTTP's: a program's exit status is smaller.
+LEAST_ANSWER = 400
+NOT_FOUND = 404
 _BROKEN = "the connection broke; is there a proxy or a firewall in between?"
 _HINTS = (
     ("custom CA bundle", "rclone before 1.64 does not start S3 with AWS_CA_BUNDLE set: unset it"),
@@ -42,30 +43,35 @@ class RcloneError(KeeperError):
 
 
 class RcloneFailedError(RcloneError):
-    """rclone ended with a status other than 0; negative is the signal that killed it.
-
-    `words` are its last ones, `words_about` has those about a single object.
+    """rclone ended with a status other than 0 (negative: the signal that killed it), or answered
+    with one of HTTP's; `words` are its last ones.
     """
 
-    def __init__(
-        self,
-        command: str,
-        where: str,
-        status: int,
-        words: Sequence[str],
-        words_about: Callable[[str], list[str]] = lambda path: [],
-    ) -> None:
+    def __init__(self, command: str, where: str, status: int, words: Sequence[str]) -> None:
         self.status = status
-        self._run = command, where, status
-        self._words_about = words_about
+        self._asked = command, where, status, words
         said = "; ".join(words) or "it said nothing"
-        cause = f"killed by {_signal_name(-status)}" if status < 0 else f"status {status}"
-        super().__init__(f"rclone {command} failed{_at(where)} ({cause}): {said}", hint=hint(said))
+        cause = f" (status {status})" if status > 0 else f" (killed by {_signal_name(-status)})"
+        cause = "" if self.is_answer else cause
+        super().__init__(f"rclone {command} failed{_at(where)}{cause}: {said}", hint=hint(said))
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether rclone has answered, and goes on."""
+        return self.status >= LEAST_ANSWER
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same may succeed when it is tried again."""
+        return self.is_answer and self.status != NOT_FOUND
 
     def about(self, path: str) -> "RcloneFailedError":
-        """The same failure as it concerns one object, where rclone has said something of it."""
-        words = self._words_about(path)
-        return RcloneFailedError(*self._run, words) if words else self
+        """The same failure with the file that it concerns."""
+        command, where, status, words = self._asked
+        said = "; ".join(words)
+        return (
+            self if path in said else RcloneFailedError(command, where, status, [f"{path}: {said}"])
+        )
 
 
 class RcloneStalledError(RcloneError):

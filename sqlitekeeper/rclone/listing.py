@@ -1,7 +1,7 @@
 """The files at a destination, as rclone lists them."""
 
-import json
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,21 +13,18 @@ class RemoteObject:
     hashes: dict[str, str] = field(default_factory=dict)
 
 
-def parse_listing(text: str) -> dict[str, RemoteObject]:
-    """What `rclone lsjson` has printed, by path.
+def remote_objects(items: Any) -> dict[str, RemoteObject]:
+    """What rclone has listed, by path.
 
     Raises:
         ValueError: it is no listing.
     """
     try:
-        items = json.loads(text)
-        if not isinstance(items, list):
-            raise TypeError("it is not a list")
         return {
             item["Path"]: RemoteObject(
                 str(item["Path"]), int(item["Size"]), dict(item.get("Hashes") or {})
             )
             for item in items
         }
-    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(str(error)) from None

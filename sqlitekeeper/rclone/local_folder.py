@@ -1,118 +1,225 @@
-"""A destination that is a local folder, looked at without rclone.
+"""A destination that is a folder of this host: listed, written, read and flushed without rclone.
 
-What lies in a folder needs no messenger to ask, and each rclone that is started
-costs as much as the copy of a small database.
+It looks as rclone would have it look: what is below a symlinked folder is not
+there, unless links are followed, and a file is written beside its place first,
+under a name that ends with ".partial".
 """
 
 import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.filesystem.flush import sync, sync_to_disk
+from sqlitekeeper.rclone.errors import RcloneError, hint
 from sqlitekeeper.rclone.listing import RemoteObject
+from sqlitekeeper.rclone.report import Report
+from sqlitekeeper.workers import stop_if_asked
+
+CHUNK_BYTES = 2**20
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+Progress = Callable[[int], None]
 
 PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 
 
-def is_local(to: str) -> bool:
-    """Whether a destination is a folder of this machine."""
-    return to.startswith("/")
+class LocalFolder:
+    """One folder; `follow_links` is whether symlinks below it are what they point to."""
 
+    def __init__(self, to: str, *, follow_links: bool) -> None:
+        self.folder = Path(to)
+        self.follow_links = follow_links
 
-def held_by(to: Path, paths: Iterable[str], *, hashes: bool) -> dict[str, RemoteObject]:
-    """Those of the files that are there; with `hashes`, they are small and read for them.
+    def list_objects(self) -> dict[str, RemoteObject] | None:
+        """Every file below it; None where it does not exist yet.
 
-    As rclone lists a folder, nothing is below one that is a symlink, unless it is told to
-    follow links by `$RCLONE_COPY_LINKS`.
-
-    Raises:
-        RcloneError: it cannot be said.
-    """
-    found: dict[str, RemoteObject] = {}
-    links: dict[Path, bool] = {}
-    for path in paths:
-        file = to / path
+        Raises:
+            RcloneError: a part of it cannot be read.
+        """
+        found: dict[str, RemoteObject] = {}
         try:
-            if _is_link(to, Path(path).parent, links):
-                continue
-            facts = file.lstat()
-            # As rclone has it, a symlink is no file.
-            if stat.S_ISREG(facts.st_mode):
-                known = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()} if hashes else {}
-                found[path] = RemoteObject(path, facts.st_size, known)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            for entry in _walk(self.folder, self.follow_links):
+                facts = entry.stat(follow_symlinks=self.follow_links)
+                path = os.fsencode(os.path.relpath(entry.path, self.folder))
+                name = path.decode(errors="replace")
+                found[name] = RemoteObject(name, facts.st_size)
+        except FileNotFoundError as error:
+            if str(error.filename) == str(self.folder):
+                return None
+            raise _failed(error, "listed", self.folder) from None
         except OSError as error:
-            raise RcloneError(f"{file}: cannot be read back ({error.strerror})") from None
-    return found
+            raise _failed(error, "listed", self.folder) from None
+        return found
+
+    def confirm(self, paths: Iterable[str], *, hashes: bool) -> dict[str, RemoteObject]:
+        """Those of the files that are there; with `hashes`, they are read for their sha256.
+
+        Raises:
+            RcloneError: it cannot be said.
+        """
+        found: dict[str, RemoteObject] = {}
+        for path in paths:
+            try:
+                facts = self._file(path)
+                if facts:
+                    known = {"sha256": self._sha256(path)} if hashes else {}
+                    found[path] = RemoteObject(path, facts.st_size, known)
+            except OSError as error:
+                raise _failed(error, "read back", self.folder / path) from None
+        return found
+
+    def copy(self, folder: Path, paths: Iterable[str], progress: Progress) -> Report:
+        """Write files from below `folder`, flushed to the disk."""
+        report = _each(paths, self._writer(folder, progress), "written")
+        written = sorted(report.done)
+        if not written:
+            return report
+        try:
+            sync_to_disk(self.folder, written)
+        except OSError as error:
+            trouble = RcloneError(f"{self.folder}: cannot be flushed to disk ({error.strerror})")
+            return Report(frozenset(), {**report.errors, **dict.fromkeys(written, trouble)})
+        return report
+
+    def fetch(self, paths: Iterable[str], folder: Path, progress: Progress) -> Report:
+        """Copy files into `folder`."""
+        done = 0
+
+        def fetch(path: str) -> None:
+            nonlocal done
+            if not self._file(path):
+                raise FileNotFoundError(2, "No such file", str(self.folder / path))
+            _make_folders((folder / path).parent)
+            (folder / path).unlink(missing_ok=True)
+            done = _copy(self.folder / path, folder / path, done, progress)
+
+        return _each(paths, fetch, "read")
+
+    def delete(self, paths: Iterable[str]) -> Report:
+        """Delete files; what is not there is not among what is done, and no error."""
+
+        def delete(path: str) -> None:
+            if self._file(path):
+                (self.folder / path).unlink()
+
+        there = [path for path in paths if os.path.lexists(self.folder / path)]
+        return _each(there, delete, "deleted")
+
+    def _writer(self, folder: Path, progress: Progress) -> Callable[[str], None]:
+        done = 0
+
+        def write(path: str) -> None:
+            nonlocal done
+            target = self.folder / path
+            _make_folders(target.parent)
+            part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
+            try:
+                done = _copy(folder / path, part, done, progress)
+                sync(part)
+                part.rename(target)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink()
+                raise
+
+        return write
+
+    def _file(self, path: str) -> os.stat_result | None:
+        """What is known of a regular file below the folder; None where there is none."""
+        if not self.follow_links and self._is_linked(Path(path).parent):
+            return None
+        try:
+            facts = (self.folder / path).stat(follow_symlinks=self.follow_links)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return facts if stat.S_ISREG(facts.st_mode) else None
+
+    def _is_linked(self, folder: Path) -> bool:
+        """Whether a folder below this one is reached through a symlink."""
+        below = [folder, *folder.parents][:-1]
+        return any((self.folder / one).is_symlink() for one in below)
+
+    def _sha256(self, path: str) -> str:
+        digest = hashlib.sha256()
+        with _opened(self.folder / path, _READ) as descriptor:
+            while data := os.read(descriptor, CHUNK_BYTES):
+                stop_if_asked()
+                digest.update(data)
+        return digest.hexdigest()
 
 
-def _is_link(to: Path, folder: Path, known: dict[Path, bool]) -> bool:
-    """Whether a folder below a destination is reached through a symlink there."""
-    if folder == Path() or "RCLONE_COPY_LINKS" in os.environ:
-        return False
-    if folder not in known:
-        known[folder] = (to / folder).is_symlink() or _is_link(to, folder.parent, known)
-    return known[folder]
+def _walk(folder: Path, follow_links: bool) -> "Iterator[os.DirEntry[str]]":
+    """The regular files below a folder; a circle of links is walked once."""
+    left, seen = [str(folder)], set[tuple[int, int]]()
+    while left:
+        stop_if_asked()
+        path = left.pop()
+        if follow_links:
+            facts = os.stat(path)  # noqa: PTH116
+            if (facts.st_dev, facts.st_ino) in seen:
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=follow_links):
+                    left.append(entry.path)
+                elif entry.is_file(follow_symlinks=follow_links):
+                    yield entry
+
+
+def _each(paths: Iterable[str], work: Callable[[str], None], what: str) -> Report:
+    """Do the work on each file; one that fails does not stop the others."""
+    done, errors = set(), {}
+    for path in paths:
+        try:
+            work(path)
+            done.add(path)
+        except OSError as error:
+            errors[path] = _failed(error, what, Path(path))
+    return Report(frozenset(done), errors)
+
+
+def _failed(error: OSError, what: str, path: Path) -> RcloneError:
+    where = error.filename2 or error.filename or path
+    said = error.strerror or str(error)
+    return RcloneError(f"{where}: cannot be {what} ({said})", hint=hint(said))
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and those above it, open to this user alone."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+
+
+def _copy(source: Path, target: Path, done: int, progress: Progress) -> int:
+    """Copy a file to a new one; the bytes done, with the `done` ones before."""
+    with _opened(source, _READ) as reader, _opened(target, _CREATE) as writer:
+        while data := os.read(reader, CHUNK_BYTES):
+            stop_if_asked()
+            done += len(data)
+            view = memoryview(data)
+            while view:
+                try:
+                    view = view[os.write(writer, view) :]
+                except OSError as error:
+                    error.filename = str(target)
+                    raise
+            progress(done)
+    return done
 
 
 @contextmanager
-def private_folders(to: Path, paths: Iterable[str]) -> Iterator[None]:
-    """Make the folders that files are going to, closed to others; empty ones go in the end.
-
-    rclone would make them with the umask that it is given, which counts for nothing below
-    a folder with a default ACL. Where that is not possible, rclone says why.
-    """
-    made: list[Path] = []
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o600)
     try:
-        with suppress(OSError):
-            for folder in sorted({(to / path).parent for path in paths}):
-                parents = [one for one in (folder, *folder.parents) if not one.exists()]
-                for missing in reversed(parents):
-                    missing.mkdir(PRIVATE_FOLDER, exist_ok=True)
-                    made.append(missing)
-        yield
+        yield descriptor
     finally:
-        for folder in reversed(made):
-            with suppress(OSError):
-                folder.rmdir()
-
-
-def close_to_others(to: Path, paths: Iterable[str]) -> None:
-    """Close what rclone has written to others; see `private_folders`."""
-    for path in paths:
-        # Some file systems have the same mode for every file, and refuse any other.
-        with suppress(OSError):
-            descriptor = os.open(to / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                if stat.S_IMODE(os.fstat(descriptor).st_mode) & ~PRIVATE_FILE:
-                    os.fchmod(descriptor, PRIVATE_FILE)
-            finally:
-                os.close(descriptor)
-
-
-def looks(to: Path, paths: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """What files of a local destination look like from outside; those that are there."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in paths:
-        with suppress(OSError):
-            facts = (to / path).stat()
-            found[path] = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
-    return found
-
-
-def remove_parts(
-    folder: Path, to: Path, before: dict[str, tuple[int, ...]], paths: Iterable[str]
-) -> None:
-    """Remove what rclone has left of files that did not fit on the disk of a local destination.
-
-    Before 1.63 it wrote them under their own names, and left an empty one
-    where the disk was full (measured: 1.60). What it has not touched stays.
-    """
-    for path, now in looks(to, paths).items():
-        with suppress(OSError):
-            if now != before.get(path) and now[1] != (folder / path).stat().st_size:
-                (to / path).unlink()
+        os.close(descriptor)

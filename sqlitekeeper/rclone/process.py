@@ -1,4 +1,4 @@
-"""The one place that runs a process: rclone, watched for as long as it gets on.
+"""The one place that runs rclone: one that serves a run, and those that do one thing and end.
 
 What is watched is progress, not time: an upload over a slow line may take days.
 rclone counts a part of a file as done when it has read it into its memory
@@ -6,8 +6,8 @@ rclone counts a part of a file as done when it has read it into its memory
 still for long while bytes move. Hence the kernel's count of what the process
 reads and writes is asked too, where there is one.
 
-It does not outlive keeper, be keeper killed: it reports several times a second, and the
-Go runtime ends a program whose standard error nobody reads any more.
+No rclone outlives keeper, be keeper killed. One that does one thing reports several times
+a second, and the Go runtime ends a program whose standard error nobody reads any more.
 """
 
 import os
@@ -15,8 +15,9 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,12 @@ NOISE_BYTES = 64 * 1024
 # The listing of a million objects is about 150 MB.
 LONGEST_OUTPUT = 2**30
 READ_BYTES = 64 * 1024
+# The shell becomes rclone, whose group the background one is of. No process id is waited for
+# or told to end: another process may have it by then.
+_WITH_KEEPER = (
+    'exec 3<&0; (trap "" TERM; read -r end <&3; kill -TERM 0; sleep 3; kill -KILL 0)'
+    ' >/dev/null 2>&1 & exec "$@" 3<&- </dev/null'
+)
 
 
 class StalledError(Exception):
@@ -92,14 +99,14 @@ def run_process(
                 process = stack.enter_context(started(start, _end))
             except OSError as error:
                 raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
-            patience = _Patience(process.pid, timeout_seconds, output, log)
+            patience = Patience(timeout_seconds, partial(_signs, process.pid, output, log))
             _listen(process, log, patience)
             status = process.wait()
         output.seek(0)
         return status, output.read().decode(errors="replace")
 
 
-def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -> None:
+def _listen(process: subprocess.Popen[bytes], log: Log, patience: "Patience") -> None:
     """Hear a process until it has ended, even if one that it started still has its log open."""
     stream = process.stderr
     assert stream is not None
@@ -123,7 +130,24 @@ def _listen(process: subprocess.Popen[bytes], log: Log, patience: "_Patience") -
         elif ended:
             break
         patience.look()
+        if patience.is_over:
+            raise StalledError
     log.end()
+
+
+def _signs(pid: int, output: IO[bytes], log: Log) -> "Signs":
+    """Signs of a process's progress.
+
+    Raises:
+        RcloneError: there is no end to its answer.
+    """
+    output_bytes = os.fstat(output.fileno()).st_size
+    if output_bytes > LONGEST_OUTPUT:
+        raise RcloneError(
+            "rclone's answer is longer than 1 GiB, so it was ended",
+            hint="is it really rclone? `rclone version` should say so",
+        )
+    return Signs(log.progress, moved_bytes(pid) - log.bytes, output_bytes)
 
 
 def _give_way(pid: int) -> bool:
@@ -145,70 +169,115 @@ def _give_way(pid: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Signs:
+class Signs:
     """How far a process has come: rclone's own figures, bytes moved, bytes answered."""
 
     figures: int
     moved_bytes: int
-    output_bytes: int
+    answer_bytes: int
 
 
-class _Patience:
-    """How long a process has not got any further."""
+class Patience:
+    """How long something has not got any further; `is_over` once that was too long."""
 
-    def __init__(self, pid: int, seconds: float, output: IO[bytes], log: Log) -> None:
-        self._pid = pid
+    def __init__(self, seconds: float, signs: Callable[[], Signs]) -> None:
+        self.is_over = False
         self._seconds = seconds
-        self._output = output
-        self._log = log
-        self._last = _Signs(0, 0, 0)
+        self._signs = signs
+        self._last = Signs(0, 0, 0)
         self._since = self._looked = time.monotonic()
 
     def look(self) -> None:
-        """Look for signs of progress, a few times a second at the most.
-
-        Raises:
-            StalledError: there was none for too long.
-            RcloneError: there is no end to its answer.
-        """
+        """Look for signs of progress, a few times a second at the most."""
         now = time.monotonic()
         if now - self._looked < LOOK_SECONDS / 2:
             return
         self._looked = now
         signs, last = self._signs(), self._last
-        if signs.output_bytes > LONGEST_OUTPUT:
-            raise RcloneError(
-                "rclone's answer is longer than 1 GiB, so it was ended",
-                hint="is it really rclone? `rclone version` should say so",
-            )
         if (
             signs.figures > last.figures
             or signs.moved_bytes >= last.moved_bytes + NOISE_BYTES
-            or signs.output_bytes > last.output_bytes
+            or signs.answer_bytes > last.answer_bytes
         ):
             self._last, self._since = signs, now
         elif now - self._since >= self._seconds:
-            raise StalledError
+            self.is_over = True
 
-    def _signs(self) -> _Signs:
-        output_bytes = os.fstat(self._output.fileno()).st_size
-        return _Signs(self._log.progress, self._moved_bytes(), output_bytes)
 
-    def _moved_bytes(self) -> int:
-        """What the process has read and written but for its log: proc(5), /proc/pid/io."""
+def moved_bytes(pid: int) -> int:
+    """What a process has read and written: proc(5), /proc/pid/io."""
+    try:
+        text = Path(f"/proc/{pid}/io").read_bytes()
+        facts = dict(line.split(b": ") for line in text.splitlines())
+        return int(facts[b"rchar"]) + int(facts[b"wchar"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+class Process:
+    """An rclone that serves until it is ended, or keeper has ended, however that did.
+
+    A shell in its process group waits for the end of a pipe that keeper has open, and ends
+    the group then: rclone itself has nothing to say to anyone that it could notice it by.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Log) -> None:
+        self._log = log
+        self._stack = ExitStack()
+        start = partial(
+            subprocess.Popen[bytes],
+            ["/bin/sh", "-c", _WITH_KEEPER, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            umask=UMASK,
+            start_new_session=True,
+        )
         try:
-            text = Path(f"/proc/{self._pid}/io").read_bytes()
-            facts = dict(line.split(b": ") for line in text.splitlines())
-            return int(facts[b"rchar"]) + int(facts[b"wchar"]) - self._log.bytes
-        except (OSError, ValueError, KeyError):
-            return 0
+            self._process = self._stack.enter_context(started(start, _end))
+        except OSError as error:
+            raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=_take_log, args=(self._process, log), daemon=True)
+        self._reader.start()
+
+    def status(self, wait_seconds: float = 0) -> int | None:
+        """Its exit status, or that which it has in a moment; None while it runs."""
+        try:
+            status: int = self._process.wait(wait_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        self._reader.join(LOOK_SECONDS)
+        return status
+
+    def end(self) -> None:
+        """End it, and what it has started."""
+        self._stack.close()
+
+
+def _take_log(process: subprocess.Popen[bytes], log: Log) -> None:
+    """Take what a process says until nobody can say anything any more."""
+    stream = process.stderr
+    assert stream is not None
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    gives_way = False
+    with stream:
+        while True:
+            gives_way = gives_way or _give_way(process.pid)
+            if poll.poll(None if gives_way else LOOK_SECONDS * 1000):
+                data = os.read(stream.fileno(), READ_BYTES)
+                if not data:
+                    break
+                log.take(data)
+    log.end()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Hear a process no longer, and end it if it has not ended, with what it started."""
-    if process.stderr:
-        process.stderr.close()
-    if process.poll() is None:
+    """End a process if it has not ended, with what it started, and hear it no longer."""
+    stdin = process.stdin
+    if stdin or process.poll() is None:
         _signal_group(process, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
@@ -217,6 +286,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         # In the kernel's hands, on a network file system that hangs, it dies later.
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
+    if stdin:
+        stdin.close()
+    elif process.stderr:
+        process.stderr.close()
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -5,7 +5,8 @@ Imports next to nothing: `keeper --version` is to be as quick as Python itself.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from sqlitekeeper.errors import ConfigError, KeeperError
 
@@ -42,8 +43,19 @@ def find_rclone(configured: str | None) -> str:
 # Each would take away what keeper reads off rclone's log, or hide files from a listing
 # by which it judges what is backed up; none of them says how to reach a destination.
 _NOT_FOR_KEEPER = (
-    *("LOG_", "QUIET", "VERBOSE", "PROGRESS", "SYSLOG", "STATS", "USE_JSON_LOG", "INTERACTIVE"),
-    *("INCLUDE", "EXCLUDE", "FILTER", "FILES_FROM", "MIN_", "MAX_AGE", "MAX_DEPTH", "MAX_SIZE"),
+    *(
+        "RC",
+        "LOG_",
+        "QUIET",
+        "VERBOSE",
+        "PROGRESS",
+        "SYSLOG",
+        "STATS",
+        "USE_JSON_LOG",
+        "INTERACTIVE",
+    ),
+    *("INTERACTIVE", "INCLUDE", "EXCLUDE", "FILTER", "FILES_FROM", "MIN_"),
+    *("MAX_AGE", "MAX_DEPTH", "MAX_SIZE"),
 )
 
 
@@ -71,6 +83,9 @@ def environment(timeout_seconds: float) -> dict[str, str]:
         "RCLONE_TIMEOUT": f"{timeout_seconds * 1.2 + 10:.3f}s",
         # Files that failed are tried again by keeper itself, without the others.
         "RCLONE_RETRIES": "1",
+        # By default five minutes without a use; then it would log in again, and look for
+        # the bucket.
+        "RCLONE_FS_CACHE_EXPIRE_DURATION": "10000h",
         # By default ten, with longer and longer pauses: four minutes until it is said that
         # nobody listens at a port. Keeper tries again by itself.
         "RCLONE_LOW_LEVEL_RETRIES": "3",
@@ -82,6 +97,35 @@ def environment(timeout_seconds: float) -> dict[str, str]:
     }
     # Nobody is there to be asked.
     return defaults | theirs | {"RCLONE_ASK_PASSWORD": "false"}
+
+
+class UserFlags:
+    """The flags of rclone's that the user has set, as arguments or else in the environment."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._values: dict[str, str] = {}
+        for word, following in pairwise([*arguments, ""]):
+            if word.startswith("--"):
+                name, equals, value = word[2:].partition("=")
+                self._values[name] = value if equals else following
+
+    def is_given(self, flag: str) -> bool:
+        """Whether the user has set a flag, whatever to."""
+        return self._value(flag) is not None
+
+    def is_set(self, flag: str) -> bool:
+        """Whether the user has set a flag that is on or off to on."""
+        value = self._value(flag)
+        return value is not None and value.lower() not in ("false", "f", "0")
+
+    def number(self, flag: str, default: int) -> int:
+        """The value of a flag that is a number from 1 on."""
+        value = self._value(flag)
+        return max(1, int(value)) if value and value.isdecimal() else default
+
+    def _value(self, flag: str) -> str | None:
+        variable = "RCLONE_" + flag.replace("-", "_").upper()
+        return self._values.get(flag, os.environ.get(variable))
 
 
 def _executable(program: str) -> str | None:

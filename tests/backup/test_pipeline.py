@@ -369,10 +369,13 @@ BackUpEach = Callable[..., BackupRun]
 def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch) -> BackUpEach:
     """Really backs databases up, each as a batch of its own."""
 
+    monkeypatch.setenv("RCLONE_CONFIG_DISK_TYPE", "local")
+
     def run(jobs: list[Job], listen: Listener = ignore, and_to: Sequence[str] = ()) -> BackupRun:
         monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**12)
+        to = str(tmp_path / "to") if and_to else f"disk:{tmp_path}/to"
         options = BackupOptions(
-            to=(str(tmp_path / "to"), *and_to),
+            to=(to, *and_to),
             rclone=Rclone(find_rclone(None)),
             state=tmp_path / "state",
             host="web1",
@@ -395,7 +398,7 @@ def test_destination_that_does_not_answer_holds_up_no_other(
     """Each database has its manifest at the first before the second says what has arrived."""
     answer = tmp_path / "answer"
     wait = f'while [ ! -e "{answer}" ]; do sleep 0.05; done'
-    wrap_rclone(lsjson=f'case "$*" in *--files-from-raw*) {wait} ;; esac')
+    wrap_rclone(stat=wait)
     jobs = [Job(name, make_database(f"{name}.sqlite3")) for name in "ab"]
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(back_up_each, jobs, and_to=[s3.to])
@@ -428,24 +431,23 @@ def test_staging_folder_never_holds_more_than_two_batches(
 
 # An upload of the first that has sent all, and ends when that of the second has begun.
 LINGERS = """
-names=$(cat)
-case $names in
-    a/*.sqlite3)
-        echo '{"level":"info","stats":{"bytes":1000000000}}' >&2
+case "$from" in
+    */a/*.sqlite3)
         n=0
-        until [ -e "$0.begun" ]; do sleep 0.05; n=$((n + 1)); [ $n -lt 600 ] || exit 7; done ;;
-    b/*.sqlite3) touch "$0.begun" ;;
+        until [ -e "BEGUN" ]; do sleep 0.05; n=$((n + 1)); [ $n -lt 600 ] || exit 7; done ;;
+    */b/*.sqlite3) touch "BEGUN" ;;
 esac
-printf '%s\\n' "$names" | "$real" "$@"
-exit $?
 """
 
 
 def test_next_upload_begins_when_rclone_has_read_all_of_the_one_before(
-    make_database: MakeDatabase, back_up_each: BackUpEach, wrap_rclone: WrapRclone
+    make_database: MakeDatabase, back_up_each: BackUpEach, wrap_rclone: WrapRclone, tmp_path: Path
 ) -> None:
     """It need not end for that: an S3 server first puts the parts together."""
-    wrap_rclone(copy=LINGERS)
+    wrap_rclone(
+        copy=LINGERS.replace("BEGUN", f"{tmp_path}/begun"),
+        stats="""echo '{"bytes": 1000000000}'; exit 0""",
+    )
 
     result = back_up_each([Job(name, make_database(f"{name}.sqlite3")) for name in "ab"])
 

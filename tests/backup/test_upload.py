@@ -3,6 +3,7 @@
 import hashlib
 import json
 import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ from tests.conftest import S3, WrapRclone
 CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
 KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
-# In a shell script that stands for rclone: is this the upload of snapshots, of papers?
-OF_SNAPSHOTS = 'case "$*" in */snapshots\\ *)'
-OF_PAPERS = 'case "$*" in */keeper-papers-*\\ *)'
+# In a shell script that stands for rclone: is this the upload of a snapshot, of a paper?
+OF_SNAPSHOTS = 'case "$from" in */snapshots/*)'
+OF_PAPERS = 'case "$from" in */keeper-papers-*)'
 
 
 @pytest.fixture
@@ -49,7 +50,10 @@ def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
 
 def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
     """All steps, as a run takes them."""
-    shipper, destination = Shipper(Rclone(find_rclone(None)), folder), Destination(str(to), None)
+    shipper, destination = (
+        Shipper(Rclone(partial(find_rclone, None)), folder),
+        Destination(str(to), None),
+    )
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     uploads = [Upload(p.database, p.object, p.bytes, sha256) for p in parcels if p.upload]
     errors = shipper.upload(destination, uploads)
@@ -125,7 +129,7 @@ def test_rclone_that_does_nothing_is_found_out(
     wrap_rclone(copy="exit 0")
     to.mkdir()
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
     assert errors["app"].startswith(
         "rclone reported no error, but app/app-20261123T030000Z.sqlite3"
@@ -137,7 +141,7 @@ def test_rclone_that_lists_nothing_is_found_out(
     folder: Path, s3: S3, wrap_rclone: WrapRclone
 ) -> None:
     """A destination that shows nothing holds nothing that can be relied on."""
-    wrap_rclone(lsjson="echo '[]'; exit 0")
+    wrap_rclone(stat="echo '{\"item\": null}'; exit 0")
 
     errors = ship(folder, s3.to, parcel(folder))
 
@@ -145,50 +149,47 @@ def test_rclone_that_lists_nothing_is_found_out(
     assert s3.created() == ["app/app-20261123T030000Z.sqlite3"]
 
 
-def test_local_folder_is_not_asked_through_rclone(
-    folder: Path, to: Path, wrap_rclone: WrapRclone
+def test_local_folder_needs_no_rclone(
+    folder: Path, to: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three copies and no other run of it: what has arrived is seen without."""
-    wrap_rclone(lsjson="exit 1", delete="exit 1")
+    """Not even one that could be found."""
+    monkeypatch.setenv("KEEPER_RCLONE", "/no/such/program")
 
     assert ship(folder, to, parcel(folder)) == {}
 
     assert len(names(to)) == 3
 
 
-def test_symlink_at_a_local_destination_is_not_what_was_shipped(
-    folder: Path, to: Path, wrap_rclone: WrapRclone
-) -> None:
-    """It may lead to the staging folder, or to another disk that comes and goes."""
-    hide = f"mv {to}/{KEY} {to}/x; ln -s {to}/x {to}/{KEY}"
-    wrap_rclone(copy=f'{OF_SNAPSHOTS} "$real" "$@"; {hide}; exit 0;; esac')
-
-    errors = ship(folder, to, parcel(folder))
-
-    assert f"is not at {to}" in errors["app"]
-
-
 def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
     """A part of a snapshot gets no manifest and does not stay, and both sizes are told."""
-    wrap_rclone(copy=f'"$real" "$@"; truncate -s 5 {to}/app/*.sqlite3; exit 0')
+    wrap_rclone(copy=f'"$real"; truncate -s 5 {to}/app/*.sqlite3; exit 0')
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
-    assert errors["app"].endswith(f"has 5 bytes at {to}, not {len(CONTENT)}")
+    assert errors["app"].endswith(f"has 5 bytes at disk:{to}, not {len(CONTENT)}")
     assert names(to) == []
 
 
-def test_copy_with_another_content_is_found_out(
-    folder: Path, to: Path, wrap_rclone: WrapRclone
-) -> None:
-    """A local copy of the right size is read back, too."""
-    flipped = "x" * len(CONTENT)
-    wrap_rclone(copy=f'{OF_SNAPSHOTS} "$real" "$@"; printf {flipped} > {to}/{KEY}; exit 0;; esac')
+@pytest.mark.parametrize("change", ["content", "symlink"])
+def test_local_copy_is_read_back(folder: Path, to: Path, change: str) -> None:
+    """One of the right size with another content is found out, and so is a symlink.
 
-    errors = ship(folder, to, parcel(folder))
+    That may lead to the staging folder, or to another disk that comes and goes.
+    """
+    shipper, destination = Shipper(Rclone("no rclone"), folder), Destination(str(to), None)
+    one = parcel(folder)
+    upload = Upload("app", one.object, one.bytes, hashlib.sha256(CONTENT).hexdigest())
+    assert shipper.upload(destination, [upload]) == {}
+    copy = to / KEY
+    copy.rename(to / "x")
+    if change == "symlink":
+        copy.symlink_to(to / "x")
+    else:
+        copy.write_bytes(b"x" * len(CONTENT))
 
-    assert "another content" in errors["app"]
-    assert not list(to.rglob("*.json"))
+    errors = shipper.confirm(destination, [upload])
+
+    assert ("another content" if change == "content" else f"is not at {to}") in errors["app"]
 
 
 def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
@@ -197,7 +198,7 @@ def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
     """An rclone that uploads snapshots but no papers is found out."""
     wrap_rclone(copy=f"{OF_PAPERS} exit 0;; esac")
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
     assert "rclone reported no error, but" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
@@ -209,7 +210,8 @@ def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclo
     wrap_rclone(copy="exit 0")
 
     errors = Shipper(Rclone(find_rclone(None)), folder).announce(
-        Destination(str(to), {}), [(parcel(folder, upload=False), CONFIRMED_AT.replace("5", "6"))]
+        Destination(f"disk:{to}", {}),
+        [(parcel(folder, upload=False), CONFIRMED_AT.replace("5", "6"))],
     )
 
     assert "is an older one" in errors["app"]
@@ -220,11 +222,11 @@ def test_part_that_cannot_be_deleted_is_told(
 ) -> None:
     """It would lie there without a word."""
     wrap_rclone(
-        copy=f'"$real" "$@"; truncate -s 5 {to}/app/*.sqlite3; exit 0',
+        copy=f'"$real"; truncate -s 5 {to}/app/*.sqlite3; exit 0',
         delete="echo not yours >&2; exit 7",
     )
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
     assert "has 5 bytes" in errors["app"]
     assert "not yours" in errors["app"]
@@ -234,9 +236,9 @@ def test_manifest_that_is_not_whole_keeps_latest_back(
     folder: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
     """Also when rclone has not noticed; the part of it does not stay."""
-    wrap_rclone(copy=f'"$real" "$@"; {OF_PAPERS} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
+    wrap_rclone(copy=f'"$real"; {OF_PAPERS} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
     assert "is not whole at" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
@@ -246,35 +248,34 @@ def test_failed_upload_gets_no_manifest(folder: Path, to: Path, wrap_rclone: Wra
     """rclone's last words are the reason, and nothing there claims to be a snapshot."""
     wrap_rclone(copy=f"{OF_SNAPSHOTS} echo out of paper >&2; exit 7;; esac")
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
-    assert errors == {"app": f"rclone copy failed at {to} (status 7): out of paper"}
+    assert errors == {"app": f"rclone copy failed at disk:{to}: {KEY}: out of paper"}
     assert not to.exists() or names(to) == []
 
 
-def test_rclone_that_dies_in_the_middle_leaves_nothing(
+def test_rclone_that_dies_in_the_middle_leaves_nothing_that_lies(
     folder: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
-    """Neither a part of a snapshot in a local folder, nor a manifest that says that it is one."""
+    """No manifest says that a part of a snapshot is one."""
     wrap_rclone(
         copy=f"{OF_SNAPSHOTS} mkdir -p {to}/app; echo part > {to}/app/app-20261123T030000Z.sqlite3;"
-        " kill -9 $$;; esac"
+        " kill -9 $rcd;; esac"
     )
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
     assert "killed by SIGKILL" in errors["app"]
-    assert names(to) == []
+    assert not list(to.rglob("*.json"))
 
 
 def test_failed_manifest_keeps_latest_back(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
     """latest.json never names a snapshot whose manifest did not arrive."""
-    flag = folder / "failed once"
-    wrap_rclone(copy=f'{OF_PAPERS} [ -e "{flag}" ] || {{ touch "{flag}"; exit 7; }};; esac')
+    wrap_rclone(copy='case "$to" in *Z.json) echo out of paper >&2; exit 7;; esac')
 
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, f"disk:{to}", parcel(folder))
 
-    assert "status 7" in errors["app"]
+    assert "out of paper" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
 
 

@@ -456,7 +456,7 @@ def test_dry_run_needs_no_rclone(
     keeper: Keeper, three: list[Path], wrap_rclone: WrapRclone
 ) -> None:
     """It does not run one either."""
-    wrap_rclone(version="exit 1", lsjson="exit 1", copy="exit 1")
+    wrap_rclone(version="exit 1", rcd="exit 1")
 
     assert keeper("backup", "--dry-run").status == 0
 

@@ -15,6 +15,7 @@ from tests.conftest import (
     OtherUser,
     WrapRclone,
     count_rows,
+    in_folder,
     pragma,
 )
 from tests.database.replace.test_replace import IN_PLACE, crash_with_wal
@@ -137,7 +138,7 @@ def test_deleted_database_that_is_still_open_is_not_replaced(
     wal = sidecar(shipped, "-wal").stat().st_ino
     wrap_rclone(copy="exit 9")
 
-    run = keeper("restore", shipped, "--from", "dest", *flags)
+    run = keeper("restore", shipped, "--from", in_folder("dest"), *flags)
 
     assert run.status == 1
     assert f"was deleted, and is still open in pid {writer.pid} " in run.err
@@ -191,9 +192,9 @@ def test_database_that_appears_during_the_download_needs_replace_too(
     """Its application was started meanwhile; what counts is what is there in the end."""
     shipped.unlink()
     born = make_database("born.sqlite3", rows=3).read_bytes()
-    wrap_rclone(copy=f'cp "{shipped.parent}/born.sqlite3" "{shipped}"; exec "$real" "$@"')
+    wrap_rclone(copy=f'cp "{shipped.parent}/born.sqlite3" "{shipped}"')
 
-    run = keeper("restore", shipped, "--from", "dest", *flags)
+    run = keeper("restore", shipped, "--from", in_folder("dest"), *flags)
 
     kept = [path.read_bytes() for path in shipped.parent.glob("app.sqlite3.before-*")]
     if flags:
@@ -350,12 +351,14 @@ def test_copy_that_could_not_be_fetched_may_be_sound(
     """Whichever comes first, the damage of the other one is not the last word."""
     keeper("backup", make_database(rows=50), "--to", "dest", "--to", "second")
     the_object(tmp_path).write_bytes(b"rubbish")
-    wrap_rclone(copy='case "$*" in *second/*) echo "connection reset by peer" >&2; exit 9;; esac')
+    words = "connection reset by peer"
+    wrap_rclone(copy=f'case "$from" in */second/*) echo "{words}" >&2; exit 9;; esac')
+    froms = [word for one in order for word in ("--from", in_folder(one, tmp_path))]
 
-    run = keeper("restore", "app", "--from", order[0], "--from", order[1], "--to", "out.db")
+    run = keeper("restore", "app", *froms, "--to", "out.db")
 
     assert run.status == 1
-    assert "connection reset by peer" in run.err
+    assert words in run.err
     assert "its manifest says" in run.err
 
 

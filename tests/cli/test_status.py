@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone
+from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone, in_folder
 from tests.shelves import REFUSES_WRITES, copied, flip_bit, newest, set_back, ship_once
 
 
@@ -114,8 +114,9 @@ def test_last_proof_of_a_destination_that_takes_no_marks_is_remembered(
 ) -> None:
     """By this host, so that it is not lost."""
     wrap_rclone(copy=REFUSES_WRITES)
-    assert keeper("drill", "a", "--from", to).status == 0
-    first = keeper("status", "--from", to, "--json").json["databases"][0]
+    place = in_folder(to)
+    assert keeper("drill", "a", "--from", place).status == 0
+    first = keeper("status", "--from", place, "--json").json["databases"][0]
     assert first["last_proven_at"] is not None
 
 

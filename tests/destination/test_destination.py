@@ -100,11 +100,11 @@ def test_shipment_counts_only_when_checked_as_well_as_asked(
 
 
 @pytest.mark.parametrize(
-    ("to", "folder"), [("/srv/backups", Path("/srv/backups")), ("lab:bucket/x", None)]
+    ("to", "local"), [("/srv/backups", True), ("backups", True), ("lab:bucket/x", False)]
 )
-def test_local_folder_is_told_from_a_remote(to: str, folder: Path | None) -> None:
-    """An absolute path is a folder of this host."""
-    assert Destination(to, None).folder == folder
+def test_local_folder_is_told_from_a_remote(to: str, local: bool) -> None:
+    """What has no colon before its first slash is a folder of this host."""
+    assert Destination(to, None).is_local is local
 
 
 def test_listing_tells_sizes_by_path(tmp_path: Path, any_rclone: Path) -> None:

@@ -118,7 +118,7 @@ def test_upload_that_is_only_claimed_is_a_problem(place: Path, wrap_rclone: Wrap
     wrap_rclone(copy="exit 0")
     texts = {"app/a.json": b"new", "app/b.json": b"new"}
 
-    problems = store_papers(rclone(), look(rclone(), str(place)), texts)
+    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), texts)
 
     assert "is an older one" in problems["app/a.json"]
     assert "not whole" in problems["app/b.json"]
@@ -126,15 +126,15 @@ def test_upload_that_is_only_claimed_is_a_problem(place: Path, wrap_rclone: Wrap
 
 def uploaded(place: Path, then: str) -> str:
     """A shell script for rclone copy that does something when it has uploaded papers."""
-    upload = f'"$*" in *keeper-papers-????????\\ {place}/*'
-    return f'"$real" "$@"; status=$?; case {upload}) {then};; esac; exit $status'
+    upload = f'"$to" in *{place}/*'
+    return f'"$real"; status=$?; case {upload}) {then};; esac; exit $status'
 
 
 def test_half_a_paper_does_not_stay(place: Path, wrap_rclone: WrapRclone, any_rclone: Path) -> None:
     """It would be in the way of everyone who reads what there is."""
     wrap_rclone(copy=uploaded(place, f"truncate -s 2 {place}/app/a.json"))
 
-    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
 
     assert "not whole" in problems["app/a.json"]
     assert not (place / "app/a.json").exists()
@@ -145,7 +145,7 @@ def test_half_a_paper_that_cannot_be_deleted_is_told(place: Path, wrap_rclone: W
     cut = uploaded(place, f"truncate -s 2 {place}/app/a.json")
     wrap_rclone(copy=cut, delete="echo not yours >&2; exit 7")
 
-    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
 
     assert "not whole" in problems["app/a.json"]
     assert "not yours" in problems["app/a.json"]
@@ -155,7 +155,7 @@ def test_what_others_have_put_in_its_place_stays(place: Path, wrap_rclone: WrapR
     """Whatever it is, nobody but them knows."""
     wrap_rclone(copy=uploaded(place, f"echo theirs > {place}/app/a.json"))
 
-    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
 
     assert problems.keys() == {"app/a.json"}
     assert (place / "app/a.json").read_text() == "theirs\n"
@@ -172,7 +172,7 @@ def test_newer_paper_of_another_run_will_do_only_where_that_is_said(
     texts = {"app/latest.json": encode(GOOD | {"confirmed_at": "2026-11-23T03:00:05+00:00"})}
 
     problems = store_papers(
-        rclone(), look(rclone(), str(place)), texts, newer_will_do=newer_will_do
+        rclone(), look(rclone(), f"disk:{place}"), texts, newer_will_do=newer_will_do
     )
 
     assert bool(problems) == (not newer_will_do)
@@ -181,11 +181,11 @@ def test_newer_paper_of_another_run_will_do_only_where_that_is_said(
 def test_download_that_fails_deletes_nothing(place: Path, wrap_rclone: WrapRclone) -> None:
     """An old rclone leaves an empty file where the disk is full."""
     script = uploaded(place, f"truncate -s 2 {place}/app/a.json")
-    fetch = f'"$*" in *{place}/\\ */keeper-papers-*'
-    empty = 'for one; do case "$one" in */keeper-papers-*) t="$one";; esac; done; mkdir "$t/app"'
-    wrap_rclone(copy=f'case {fetch}) {empty}; : > "$t/app/a.json"; exit 1;; esac; {script}')
+    wrap_rclone(
+        copy=f'case "$from" in disk:*) mkdir -p "${{to%/*}}"; : > "$to"; exit 1;; esac; {script}'
+    )
 
-    problems = store_papers(rclone(), look(rclone(), str(place)), {"app/a.json": b"new"})
+    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
 
     assert problems.keys() == {"app/a.json"}
     assert (place / "app/a.json").read_bytes() == b"ne"
@@ -196,11 +196,9 @@ def test_link_in_a_download_is_not_followed(place: Path, wrap_rclone: WrapRclone
     (place / "app/a.json").write_bytes(b"a")
     listing = look(rclone(), str(place)).listing or {}
     wrap_rclone(
-        copy='for one; do case "$one" in */keeper-papers-*) target="$one";; esac; done;'
-        f' mkdir "$target/app"; ln -s "{place}/app/a.json" "$target/app" && touch "{place}/made";'
-        " exit 0"
+        copy=f'mkdir "${{to%/*}}"; ln -s "{place}/app/a.json" "$to" && touch "{place}/made"; exit 0'
     )
-    assert try_papers(rclone(), str(place), listing.values()) == ({}, None)
+    assert try_papers(rclone(), f"disk:{place}", listing.values()) == ({}, None)
     assert (place / "made").exists()
 
 

@@ -26,6 +26,7 @@ from tests.conftest import (
     StartKeeper,
     WrapRclone,
     contents,
+    in_folder,
     is_running,
     wait_until,
 )
@@ -243,8 +244,9 @@ def test_only_what_failed_is_uploaded_again(lab: Lab, tmp_path: Path, any_rclone
     fault = Answer(403, "AccessDenied")
     lab.proxy.rule = lambda r: fault if r.method == "PUT" and "bad" in r.path else None
     rclone = Rclone(find_rclone(None), ["--low-level-retries", "1"])
+    rclone.list_objects(lab.s3.to)
 
-    report = rclone.copy(tmp_path / "from", lab.s3.to, ["bad", "good"], bucket_exists=True)
+    report = rclone.copy(tmp_path / "from", lab.s3.to, ["bad", "good"])
 
     assert report.done == {"good"}
     puts = [r.path.split("?")[0] for r in lab.proxy.requests if r.method == "PUT"]
@@ -262,7 +264,7 @@ def test_number_of_retries_is_the_users_to_set(
     if theirs == "environment":
         monkeypatch.setenv("RCLONE_RETRIES", "2")
 
-    Rclone(find_rclone(None), extra).copy(tmp_path, lab.s3.to, ["bad"], bucket_exists=True)
+    Rclone(find_rclone(None), extra).copy(tmp_path, lab.s3.to, ["bad"])
 
     assert len([r for r in lab.proxy.requests if r.method == "PUT"]) == 2
 
@@ -314,7 +316,7 @@ def test_keeper_that_is_killed_takes_rclone_with_it(
     backup_config: BackupConfig,
     any_rclone: Path,
 ) -> None:
-    """rclone ends with the first line that nobody reads, and the next run succeeds."""
+    """It ends with a pipe that keeper had open, and the next run succeeds."""
     backup_config(lab.database, to=lab.s3.to)
     lab.proxy.rule = to_snapshots(Silence())
     running = start_keeper("backup")
@@ -338,9 +340,9 @@ def children_of(pid: int) -> list[int]:
 
 
 KILLED = {
-    "SIGKILL": "kill -9 $$",
-    r"SIGRTMIN\+1": "kill -RTMIN+1 $$",
-    "SIGSEGV": "kill -SEGV $$",
+    "SIGKILL": "kill -9 $rcd; sleep 60",
+    r"SIGRTMIN\+1": "kill -35 $rcd; sleep 60",
+    "SIGSEGV": "kill -SEGV $rcd; sleep 60",
 }
 
 
@@ -349,49 +351,42 @@ def test_killed_rclone_is_told_by_its_signal(
     tmp_path: Path, wrap_rclone: WrapRclone, name: str, body: str
 ) -> None:
     """Also by those that Python has no name for."""
-    wrap_rclone(lsjson=f"exec bash -c '{body}'")
+    wrap_rclone(list=body)
 
     with pytest.raises(RcloneError, match=rf"\(killed by {name}\)"):
-        Rclone(find_rclone(None)).list_objects(str(tmp_path))
+        Rclone(find_rclone(None)).list_objects(in_folder(tmp_path))
 
 
-SAY = "import sys, time\nwhile True: print(sys.argv[1], file=sys.stderr); time.sleep(0.05)"
 HANGS = {
-    "says nothing and does not hear SIGTERM": "trap '' TERM; while :; do sleep 1; done",
-    "has closed its log": "exec 2>&-; exec sleep 60",
-    "says the same thing for ever": f"exec {sys.executable} -c '{SAY}' thinking",
-    "repeats its figures": f"exec {sys.executable} -c '{SAY}' '{{\"stats\": {{\"bytes\": 5}}}}'",
+    "does not hear SIGTERM": "trap '' TERM; while :; do sleep 1; done",
+    "repeats its figures": "exec sleep 60",
 }
 
 
 @pytest.mark.parametrize("body", HANGS.values(), ids=HANGS)
-def test_rclone_that_hangs_is_ended(
-    tmp_path: Path, wrap_rclone: WrapRclone, body: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever it hears or says: with nothing done, it is ended, and what it started."""
-    monkeypatch.setattr("sqlitekeeper.rclone.process.STOP_SECONDS", 0.5)
+def test_rclone_that_hangs_is_ended(tmp_path: Path, wrap_rclone: WrapRclone, body: str) -> None:
+    """Whatever it says: with nothing done, it is given up, and ends with all that it started."""
     pid_file = tmp_path / "pid"
-    wrap_rclone(copy=f'echo $$ > "{pid_file}"; {body}')
+    wrap_rclone(copy=f'echo $$ > "{pid_file}"; {body}', stats="""echo '{"bytes": 5}'; exit 0""")
     (tmp_path / "x").touch()
 
-    rclone = Rclone(find_rclone(None), timeout_seconds=1)
-    report = rclone.copy(tmp_path, str(tmp_path / "to"), ["x"], bucket_exists=False)
+    rclone = Rclone(find_rclone(None), timeout_seconds=4)
+    report = rclone.copy(tmp_path, in_folder(tmp_path / "to"), ["x"])
 
-    assert "made no progress for 1 s" in str(report.error)
+    assert "made no progress for 4 s" in str(report.error)
+    rclone.close()
     assert not is_running(int(pid_file.read_text()))
 
 
-def test_rclone_that_leaves_a_child_with_its_log_is_not_waited_for(
-    tmp_path: Path, wrap_rclone: WrapRclone
-) -> None:
-    """It has ended; who else has its standard error open does not matter."""
+def test_rclone_that_does_not_start_is_ended(tmp_path: Path, wrap_rclone: WrapRclone) -> None:
+    """It may wait for something that never comes."""
     pid_file = tmp_path / "pid"
-    wrap_rclone(lsjson=f'sleep 60 & echo $! > "{pid_file}"; echo "[]"; exit 0')
+    wrap_rclone(rcd=f'echo $$ > "{pid_file}"; exec sleep 60')
 
-    assert Rclone(find_rclone(None)).list_objects(str(tmp_path)) == {}
+    with pytest.raises(RcloneError, match="rclone rcd made no progress for 1 s"):
+        Rclone(find_rclone(None), timeout_seconds=1).list_objects(in_folder(tmp_path))
 
-    assert is_running(int(pid_file.read_text()))
-    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    assert not is_running(int(pid_file.read_text()))
 
 
 GARBAGE = {
@@ -408,10 +403,10 @@ def test_garbage_in_the_log_is_one_short_printable_line(
     tmp_path: Path, wrap_rclone: WrapRclone, body: str
 ) -> None:
     """Nothing of it fills the memory or reaches the terminal."""
-    wrap_rclone(lsjson=body)
+    wrap_rclone(rcd=body)
 
-    with pytest.raises(RcloneError, match=r"rclone lsjson failed at .* \(status 9\)") as caught:
-        Rclone(find_rclone(None)).list_objects(str(tmp_path))
+    with pytest.raises(RcloneError, match=r"rclone rcd failed \(status 9\)") as caught:
+        Rclone(find_rclone(None)).list_objects(in_folder(tmp_path))
 
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 4000
@@ -420,8 +415,8 @@ def test_garbage_in_the_log_is_one_short_printable_line(
 ANSWERS = {
     "no text": "head -c 100000 /dev/urandom",
     "brackets": "head -c 500000 /dev/zero | tr '\\0' '['",
-    "sizes that are none": """echo '[{"Path": "x", "Size": 1e999}]'""",
-    "hashes that are none": """echo '[{"Path": "x", "Size": 1, "Hashes": "md5"}]'""",
+    "sizes that are none": """echo '{"list": [{"Path": "x", "Size": 1e999}]}'""",
+    "hashes that are none": """echo '{"list": [{"Path": "x", "Size": 1, "Hashes": "md5"}]}'""",
 }
 
 
@@ -430,21 +425,21 @@ def test_garbage_for_a_listing_is_no_listing(
     tmp_path: Path, wrap_rclone: WrapRclone, body: str
 ) -> None:
     """And no empty destination either."""
-    wrap_rclone(lsjson=f"{body}; exit 0")
+    wrap_rclone(list=f"{body}; exit 0")
 
     with pytest.raises(RcloneError, match="cannot be read"):
-        Rclone(find_rclone(None)).list_objects(str(tmp_path))
+        Rclone(find_rclone(None)).list_objects(in_folder(tmp_path))
 
 
 def test_answer_without_end_is_ended(
     tmp_path: Path, wrap_rclone: WrapRclone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It does not fill the disk."""
-    monkeypatch.setattr("sqlitekeeper.rclone.process.LONGEST_OUTPUT", 10**6)
-    wrap_rclone(lsjson="exec cat /dev/zero")
+    """It does not fill the memory."""
+    monkeypatch.setattr("sqlitekeeper.rclone.daemon.LONGEST_OUTPUT", 10**6)
+    wrap_rclone(list="head -c 2000000 /dev/zero; exit 0")
 
     with pytest.raises(RcloneError, match="longer than"):
-        Rclone(find_rclone(None)).list_objects(str(tmp_path))
+        Rclone(find_rclone(None)).list_objects(in_folder(tmp_path))
 
 
 def test_unknown_future_version_that_knows_our_flags_is_used(
@@ -475,13 +470,13 @@ def test_future_version_that_has_lost_a_flag_is_named(
     """Its own words, and where to look."""
     wrap_rclone(
         version="echo rclone v2.0.0; exit 0",
-        copy="echo 'Error: unknown flag: --no-check-dest' >&2; exit 2",
+        rcd="echo 'Error: unknown flag: --s3-no-head' >&2; exit 2",
     )
     backup_config(make_database(), to=tmp_path / "to")
 
     line = assert_clean_failure(keeper("backup", "-q"), tmp_path / "to", staging)
 
-    assert "unknown flag: --no-check-dest" in line
+    assert "unknown flag: --s3-no-head" in line
     assert "rclone version" in line
 
 
@@ -505,14 +500,14 @@ def test_encrypted_configuration_is_never_asked_for(
 def test_rclone_has_no_terminal(tmp_path: Path, wrap_rclone: WrapRclone) -> None:
     """Not on its standard input, and none that it, or an ssh of its, could open by name."""
     wrap_rclone(
-        lsjson="if [ -t 0 ]; then echo has a terminal >&2; exit 9; fi;"
-        " if (: < /dev/tty) 2> /dev/null; then echo opened one >&2; exit 9; fi; echo '[]'; exit 0"
+        rcd="if [ -t 0 ]; then echo has a terminal >&2; exit 9; fi;"
+        " if (: < /dev/tty) 2> /dev/null; then echo opened one >&2; exit 9; fi"
     )
     program = (
         "import pty, sys\n"
         "from sqlitekeeper.rclone.client import Rclone\n"
         "from sqlitekeeper.rclone.program import find_rclone\n"
-        f"print(Rclone(find_rclone(None)).list_objects({str(tmp_path)!r}))\n"
+        f"print(Rclone(find_rclone(None)).list_objects({in_folder(tmp_path / 'x')!r}))\n"
     )
     script = tmp_path / "on_terminal.py"
     script.write_text(program)
@@ -529,7 +524,7 @@ def test_rclone_has_no_terminal(tmp_path: Path, wrap_rclone: WrapRclone) -> None
         stdin=subprocess.DEVNULL,
     )
 
-    assert done.stdout.strip() == "{}"
+    assert done.stdout.strip() == "None"
 
 
 # The environment that rclone gets
@@ -607,7 +602,8 @@ def test_rehearsal_that_the_environment_asks_for_deletes_nothing_and_says_so(
     monkeypatch.setenv("RCLONE_DRY_RUN", "true")
     (tmp_path / "x").touch()
 
-    report = Rclone(find_rclone(None)).delete(str(tmp_path), ["x"])
+    for to in (str(tmp_path), in_folder(tmp_path)):
+        report = Rclone(find_rclone(None)).delete(to, ["x"])
 
     assert (tmp_path / "x").exists()
     assert report.done == frozenset()
@@ -656,7 +652,7 @@ def test_several_threads_use_one_rclone(s3: S3, tmp_path: Path) -> None:
 
     def work(name: str) -> None:
         (tmp_path / name).write_text(name)
-        report = rclone.copy(tmp_path, f"{s3.to}/{name}", [name], bucket_exists=True)
+        report = rclone.copy(tmp_path, f"{s3.to}/{name}", [name])
         seen[name] = (report.done, report.error, set(rclone.confirm(f"{s3.to}/{name}", [name])))
 
     names = [f"file{number}" for number in range(6)]

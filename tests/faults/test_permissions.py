@@ -65,7 +65,7 @@ def test_what_keeper_keeps_is_private(
     """Snapshots, manifests, marks, state and staging, whatever the umask."""
     listing = tmp_path / "listing"
     find = f'find "{tmp_path}/staging" -printf "%m %p\\n" >> "{listing}"'
-    wrap_rclone(copy=f'{find}; exec "$real" "$@"')
+    wrap_rclone(copy=find)
     backup_config(make_database(rows=5), to=tmp_path / "shelf" / "deep")
 
     for command in ("backup", "drill", "vacuum"):
@@ -197,7 +197,7 @@ def test_credentials_of_the_environment_show_nowhere(
     """Not in what is said, not in process arguments, in no file that is kept or shipped."""
     arguments = tmp_path / "arguments"
     note = f'tr "\\0" " " < /proc/$$/cmdline >> "{arguments}"; exec "$real" "$@"'
-    wrap_rclone(copy=note, lsjson=note, delete=note)
+    wrap_rclone(rcd=note, version=note)
     path = make_database(rows=5)
     backup_config(path, to=s3.to)
 
@@ -207,7 +207,7 @@ def test_credentials_of_the_environment_show_nowhere(
     said = str(runs) + arguments.read_text()
     kept = [p for p in tmp_path.rglob("*") if p.is_file() and p.parent.name != "s3.log"]
     written = b"".join(p.read_bytes() for p in kept if p.name not in ("s3.log", "wrapped-rclone"))
-    assert "lsjson" in arguments.read_text()
+    assert "rcd" in arguments.read_text()
     for secret in secrets:
         assert secret not in said
         assert secret.encode() not in written
@@ -293,7 +293,7 @@ def test_the_environment_reaches_rclone_without_what_would_make_it_ask(
 ) -> None:
     """Remotes, proxies and credentials are rclone's to read; a question would hang a cron job."""
     seen = tmp_path / "environment"
-    wrap_rclone(copy=f'env > "{seen}"; exec "$real" "$@"')
+    wrap_rclone(rcd=f'env > "{seen}"; exec "$real" "$@"')
     backup_config(make_database(rows=5), to=tmp_path / "shelf")
     given = {"RCLONE_ASK_PASSWORD": "true", "AWS_PROFILE": "backup", "HTTPS_PROXY": "http://p:1"}
     for name, value in given.items():

@@ -1,10 +1,12 @@
 """Running rclone: finding it, asking it, and noticing when it did not do its work."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,16 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.process import NICE
 from sqlitekeeper.rclone.program import find_rclone
-from tests.conftest import DEBIAN_RCLONE, REPOSITORY, S3, OtherUser, WrapRclone, contents
+from tests.conftest import (
+    DEBIAN_RCLONE,
+    REPOSITORY,
+    S3,
+    OtherUser,
+    WrapRclone,
+    contents,
+    in_folder,
+    wait_until,
+)
 
 AWKWARD = ["a b/it's #1; x.sqlite3", "a b/[1]{2}*?.sqlite3", "é☃/-v.sqlite3", "#c/;d.sqlite3"]
 
@@ -154,7 +165,7 @@ def test_copied_files_are_confirmed_by_size_and_hash(
     """What was uploaded is what the destination says it holds."""
     to = str(tmp_path / "to")
 
-    report = real().copy(folder, to, ["app/x.sqlite3"], bucket_exists=False)
+    report = real().copy(folder, to, ["app/x.sqlite3"])
     held = real().confirm(to, ["app/x.sqlite3", "app/never.sqlite3"], hashes=True)
 
     assert report.done == {"app/x.sqlite3"}
@@ -168,7 +179,7 @@ def test_only_the_named_files_are_copied(folder: Path, tmp_path: Path) -> None:
     """Other files in the folder stay at home."""
     (folder / "app" / "secret").touch()
 
-    real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"])
 
     assert [p.name for p in (tmp_path / "to").rglob("*") if p.is_file()] == ["x.sqlite3"]
 
@@ -180,7 +191,7 @@ def test_awkward_names_arrive(tmp_path: Path, any_rclone: Path) -> None:
         (tmp_path / "from" / name).touch()
     to = str(tmp_path / "to")
 
-    report = real().copy(tmp_path / "from", to, AWKWARD, bucket_exists=False)
+    report = real().copy(tmp_path / "from", to, AWKWARD)
 
     assert report.error is None
     assert real().confirm(to, AWKWARD).keys() == set(AWKWARD)
@@ -189,36 +200,48 @@ def test_awkward_names_arrive(tmp_path: Path, any_rclone: Path) -> None:
 def test_asking_for_files_is_not_billed_as_a_listing(
     folder: Path, s3: S3, any_rclone: Path
 ) -> None:
-    """Copying and confirming touch nothing but the named objects."""
-    real().copy(folder, f"{s3.to}/x", ["app/x.sqlite3"], bucket_exists=True)
-    held = real().confirm(f"{s3.to}/x", ["app/x.sqlite3", "app/never"], hashes=True)
+    """Copying and confirming touch nothing but the named objects of a bucket that was listed."""
+    rclone = real()
+    rclone.list_objects(f"{s3.to}/x")
+    s3.forget_calls()
+
+    rclone.copy(folder, f"{s3.to}/x", ["app/x.sqlite3"])
+    held = rclone.confirm(f"{s3.to}/x", ["app/x.sqlite3", "app/never"], hashes=True)
 
     assert held.keys() == {"app/x.sqlite3"}
     assert held["app/x.sqlite3"].hashes["md5"] == "9a0364b9e99bb480dd25e1f0284c8555"
     assert set(s3.calls()) == {"CREATE OBJECT", "HEAD OBJECT"}
 
 
-def test_user_arguments_reach_every_transfer(folder: Path, tmp_path: Path) -> None:
+def test_user_arguments_reach_every_transfer(
+    folder: Path, s3: S3, wrap_rclone: WrapRclone, tmp_path: Path
+) -> None:
     """backup.rclone_args are passed on, as -v shows."""
     said: list[str] = []
+    wrap_rclone(rcd=f'echo "$*" >> "{tmp_path}/started"; exec "$real" "$@"')
     rclone = Rclone(find_rclone(None), ["--bwlimit", "8M"], said.append)
 
-    rclone.copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
-    rclone.list_objects(str(tmp_path / "to"))
+    rclone.copy(folder, s3.to, ["app/x.sqlite3"])
+    rclone.list_objects(s3.to)
 
     assert len(said) == 2
-    assert "rclone copy --ignore-checksum --bwlimit 8M " in said[0]
+    assert "rclone copy --bwlimit 8M " in said[0]
     assert "rclone lsjson --bwlimit 8M " in said[1]
+    (started,) = (tmp_path / "started").read_text().splitlines()
+    assert " --bwlimit 8M " in started
 
 
-def test_shown_command_can_be_typed(folder: Path, tmp_path: Path) -> None:
+def test_shown_command_can_be_typed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A shell that gets it does the same again, whatever the names are."""
+    monkeypatch.setenv("RCLONE_CONFIG_DISK_TYPE", "local")
     said: list[str] = []
     for path in AWKWARD:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text("x")
     rclone = Rclone(find_rclone(None), say_command=said.append)
-    rclone.copy(folder, str(tmp_path / "to"), AWKWARD, bucket_exists=False)
+    rclone.copy(folder, in_folder(tmp_path / "to"), AWKWARD)
     copied = contents(tmp_path / "to")
     shutil.rmtree(tmp_path / "to")
 
@@ -236,7 +259,7 @@ def test_secrets_among_the_users_arguments_are_never_shown(tmp_path: Path) -> No
     rclone = Rclone(find_rclone(None), secret, said.append)
 
     with pytest.raises(RcloneError) as caught:
-        rclone.list_objects(str(tmp_path))
+        rclone.list_objects(in_folder(tmp_path))
 
     assert "--s3-secret-access-key='***'" in said[0] or "'--s3-secret-access-key=***'" in said[0]
     assert "bwlimit" in caught.value.message
@@ -244,18 +267,14 @@ def test_secrets_among_the_users_arguments_are_never_shown(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="needs Linux's autogroups")
-def test_applications_go_first_where_the_processor_is_wanted(
-    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
-) -> None:
+def test_applications_go_first_where_the_processor_is_wanted(s3: S3) -> None:
     """rclone has a session of its own, which would get as much as all of an application."""
-    wrap_rclone(
-        copy=f"timeout 20 sh -c 'until grep -q \"nice {NICE}\" /proc/self/autogroup; do :; done'"
-        " || exit 9"
-    )
+    rclone = real()
+    rclone.list_objects(s3.to)
+    child, _ = daemon_of_this()
 
-    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    wait_until(lambda: f"nice {NICE}" in Path(f"/proc/{child}/autogroup").read_text())
 
-    assert report.done == {"app/x.sqlite3"}
     assert f"nice {NICE}" not in Path("/proc/self/autogroup").read_text()
 
 
@@ -282,7 +301,7 @@ def test_remote_of_which_rclone_would_make_another_place_is_refused(path: str, s
 def test_unknown_argument_has_a_hint(tmp_path: Path, any_rclone: Path) -> None:
     """A flag that this rclone does not know leads back to keeper.toml."""
     with pytest.raises(RcloneError, match="unknown flag: --nonsense") as caught:
-        Rclone(find_rclone(None), ["--nonsense"]).list_objects(str(tmp_path))
+        Rclone(find_rclone(None), ["--nonsense"]).list_objects(in_folder(tmp_path))
 
     assert "backup.rclone_args" in str(caught.value.hint)
 
@@ -322,52 +341,160 @@ def test_destination_that_does_not_answer_has_a_hint(
     assert "does not answer" in str(caught.value.hint)
 
 
-def test_last_words_and_status_are_kept(
-    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
-) -> None:
-    """What rclone said last, and how it ended, is the message."""
+def test_last_words_are_kept(folder: Path, tmp_path: Path, wrap_rclone: WrapRclone) -> None:
+    """What rclone said of a file is the message."""
     wrap_rclone(copy="echo 'the bucket is on fire' >&2; exit 9")
+    to = in_folder(tmp_path / "to")
 
-    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    report = real().copy(folder, to, ["app/x.sqlite3"])
 
     assert report.done == set()
-    assert (
-        str(report.error)
-        == f"rclone copy failed at {tmp_path}/to (status 9): the bucket is on fire"
-    )
+    assert str(report.error) == f"rclone copy failed at {to}: app/x.sqlite3: the bucket is on fire"
 
 
 def test_killed_rclone_is_told_by_its_signal(
     folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
 ) -> None:
     """Death by a signal is not mistaken for a status."""
-    wrap_rclone(copy="kill -9 $$")
+    wrap_rclone(copy="kill -9 $rcd")
 
-    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    report = real().copy(folder, in_folder(tmp_path / "to"), ["app/x.sqlite3"])
 
     assert "killed by SIGKILL" in str(report.error)
 
 
-def test_rclone_that_says_nothing_useful_is_quoted_as_such(
-    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+def test_rclone_that_ends_without_a_word_is_quoted_as_such(
+    tmp_path: Path, wrap_rclone: WrapRclone
 ) -> None:
     """Silence is said to be silence."""
-    wrap_rclone(copy="exit 1")
+    wrap_rclone(rcd="exit 1")
 
-    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False)
+    with pytest.raises(RcloneError, match=r"rclone rcd failed \(status 1\): it said nothing"):
+        real().list_objects(in_folder(tmp_path))
 
-    assert "it said nothing" in str(report.error)
+
+def test_rclone_that_ends_is_started_again_but_not_for_ever(
+    folder: Path, tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """What it was doing has failed, and is not claimed to be done."""
+    to, rclone = in_folder(tmp_path / "to"), Rclone(str(wrap_rclone(copy="kill -9 $rcd")))
+    for _ in range(3):
+        report = rclone.copy(folder, to, ["app/x.sqlite3"])
+        assert report.done == set()
+        assert "killed by SIGKILL" in str(report.error)
+
+    with pytest.raises(RcloneError, match="has ended by itself 3 times"):
+        rclone.list_objects(to)
 
 
-@pytest.mark.parametrize("answer", ["", "hello", "{}", "[1]", '[{"Path": "x"}]', "null"])
+def test_run_without_remotes_starts_nothing(tmp_path: Path, wrap_rclone: WrapRclone) -> None:
+    """A folder is listed, written, read and emptied without rclone."""
+    wrap_rclone(rcd=f'touch "{tmp_path}/started"; exit 9')
+    rclone, to = real(), str(tmp_path / "to")
+    (tmp_path / "x").write_bytes(b"x")
+
+    assert rclone.list_objects(to) is None
+    assert rclone.copy(tmp_path, to, ["x"]).done == {"x"}
+    assert rclone.fetch(to, ["x"], tmp_path / "back").done == {"x"}
+    assert rclone.delete(to, ["x"]).done == {"x"}
+
+    assert rclone.list_objects(to) == {}
+    assert not (tmp_path / "started").exists()
+
+
+def test_one_rclone_serves_a_run(folder: Path, s3: S3, wrap_rclone: WrapRclone) -> None:
+    """However much it is asked for."""
+    log = folder / "starts"
+    wrap_rclone(rcd=f'echo x >> "{log}"; exec "$real" "$@"')
+    rclone = real()
+
+    for to in (s3.to, f"{s3.to}/x"):
+        rclone.list_objects(to)
+        rclone.copy(folder, to, ["app/x.sqlite3"])
+        rclone.delete(to, ["app/x.sqlite3"])
+
+    assert log.read_text() == "x\n"
+
+
+def test_nobody_else_on_the_host_can_use_it(
+    s3: S3, any_rclone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket in a folder of this user's own, or a password that is told to nobody."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    rclone = real()
+    rclone.list_objects(s3.to)
+
+    (folder,) = tmp_path.glob("keeper-rclone-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    _, arguments = daemon_of_this()
+    address = arguments[arguments.index(b"--rc-addr") + 1]
+    if address.startswith(b"unix://"):
+        assert Path(os.fsdecode(address[7:])).is_socket()
+    else:
+        assert address == b"127.0.0.1:0"
+        ports = re.findall(r"0100007F:([0-9A-F]{4}) 00000000:0000 0A", listening())
+        answers = [refused(int(port, 16)) for port in ports]
+        assert 401 in answers
+
+
+def daemon_of_this() -> tuple[int, list[bytes]]:
+    """The newest rclone that serves this process, and its arguments."""
+    lists = Path("/proc/self/task").glob("*/children")
+    children = {int(word) for children in lists for word in children.read_text().split()}
+    found = {one: Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0") for one in children}
+    return max((pid, words) for pid, words in found.items() if b"rcd" in words)
+
+
+def listening() -> str:
+    return Path("/proc/net/tcp").read_text()
+
+
+def refused(port: int) -> int:
+    """The status of a call without a password."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("POST", "/config/dump")
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def test_long_path_of_temporary_files_is_no_obstacle(
+    s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket's path has 107 bytes at the most."""
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+
+    assert real().list_objects(s3.to) == {}
+
+
+def test_proxies_of_the_environment_are_not_for_it(
+    s3: S3, any_rclone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that keeper says to rclone leaves the host."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    assert real().list_objects(s3.to) == {}
+
+
+@pytest.mark.parametrize(
+    "answer", ["hello", "{}", "[1]", '{"list": [{"Path": "x"}]}', "null", '{"list": {"a": 1}}']
+)
 def test_answer_that_is_no_listing_is_an_error(
     tmp_path: Path, wrap_rclone: WrapRclone, answer: str
 ) -> None:
     """Whatever cannot be read as a listing is not taken for an empty destination."""
-    wrap_rclone(lsjson=f"echo {shlex.quote(answer)}; exit 0")
+    wrap_rclone(list=f"echo {shlex.quote(answer)}; exit 0")
 
     with pytest.raises(RcloneError, match="cannot be read"):
-        real().list_objects(str(tmp_path))
+        real().list_objects(in_folder(tmp_path))
 
 
 def test_files_copied_before_a_failure_are_told_from_the_others(
@@ -378,9 +505,7 @@ def test_files_copied_before_a_failure_are_told_from_the_others(
     (tmp_path / "to" / "app" / "y.sqlite3").mkdir(parents=True)
     (folder / "app" / "y.sqlite3").write_bytes(b"a folder is in its way")
 
-    report = real().copy(
-        folder, str(tmp_path / "to"), ["app/x.sqlite3", "app/y.sqlite3"], bucket_exists=False
-    )
+    report = real().copy(folder, str(tmp_path / "to"), ["app/x.sqlite3", "app/y.sqlite3"])
 
     assert report.done == {"app/x.sqlite3"}
     assert "app/y.sqlite3" in str(report.error)
@@ -394,13 +519,10 @@ def test_each_file_has_its_own_reason_to_be_missing(
         (folder / "app" / f"{name}.sqlite3").write_bytes(b"a folder is in its way")
         (tmp_path / "to" / "app" / f"{name}.sqlite3" / other).mkdir(parents=True)
 
-    report = real().copy(
-        folder, str(tmp_path / "to"), ["app/y.sqlite3", "app/z.sqlite3"], bucket_exists=False
-    )
+    report = real().copy(folder, str(tmp_path / "to"), ["app/y.sqlite3", "app/z.sqlite3"])
 
     for name, other in (("y", "z"), ("z", "y")):
         problem = report.problem_of(f"app/{name}.sqlite3")
-        assert problem.startswith(f"rclone copy failed at {tmp_path / 'to'} (status ")
         assert f"app/{name}.sqlite3" in problem
         assert f"app/{other}.sqlite3" not in problem
 
@@ -410,7 +532,7 @@ def test_file_that_rclone_says_nothing_about_has_the_reason_of_all(
 ) -> None:
     """A run that fails before it comes to any file fails for all of them."""
     report = Rclone(find_rclone(None), ["--max-size", "nonsense"]).copy(
-        folder, str(tmp_path / "to"), ["app/x.sqlite3"], bucket_exists=False
+        folder, in_folder(tmp_path / "to"), ["app/x.sqlite3"]
     )
 
     assert report.error is not None
@@ -420,15 +542,15 @@ def test_file_that_rclone_says_nothing_about_has_the_reason_of_all(
 def test_calls_of_large_uploads_are_not_counted(
     tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, any_rclone: Path
 ) -> None:
-    """To have rclone log them would cost as much as the upload; it is said instead."""
-    monkeypatch.setattr("sqlitekeeper.rclone.upload_options.COUNTED_BYTES", 5)
+    """How many parts there are is rclone's to say; it is said instead."""
+    monkeypatch.setattr("sqlitekeeper.rclone.remote.PARTS_BYTES", 5)
     for name, content in (("small", "12345"), ("large", "123456")):
         (tmp_path / name).write_text(content)
     rclone = Rclone(str(any_rclone))
 
-    rclone.copy(tmp_path, f"{s3.to}/x", ["small"], bucket_exists=True)
+    rclone.copy(tmp_path, f"{s3.to}/x", ["small"])
     counted = rclone.calls
-    rclone.copy(tmp_path, f"{s3.to}/x", ["large"], bucket_exists=True)
+    rclone.copy(tmp_path, f"{s3.to}/x", ["large"])
 
     assert counted["PUT"] == 1
     assert (rclone.calls, rclone.uncounted_uploads) == (counted, 1)

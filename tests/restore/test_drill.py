@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 from sqlitekeeper.restore.drill import DrillOptions, DrillResult, drill
 from sqlitekeeper.restore.verify import prove
-from tests.conftest import BackupConfig, Keeper, MakeDatabase, WrapRclone, contents
+from tests.conftest import BackupConfig, Keeper, MakeDatabase, WrapRclone, contents, in_folder
 from tests.damage import make_foreign_key_malformed, make_orphan
 from tests.full_text import CONTENT, add_full_text, run_sql
 from tests.shelves import (
@@ -50,13 +51,14 @@ def drilled(
 ) -> DrillResult:
     """Drill the database `app` at a destination."""
     rclone = Rclone(find_rclone(None))
+    place = in_folder(to) if "RCLONE_CONFIG_DISK_TYPE" in os.environ else str(to)
     options = DrillOptions(
         rclone, staging, staging.parent / "state", "test", partial(datetime.now, UTC)
     )
     for key, value in more.items():
         object.__setattr__(options, key, value)
     listen = heard.append if heard is not None else lambda event: None
-    (result,) = drill([Subject("app")], [look(rclone, str(to))], options, listen)
+    (result,) = drill([Subject("app")], [look(rclone, place)], options, listen)
     return result
 
 
