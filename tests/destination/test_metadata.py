@@ -215,7 +215,7 @@ def test_stale_latest_json_of_the_same_size_is_found_without_hashes(
     )
     destination = look(rclone(), "secret:")
     assert store_papers(rclone(), destination, older, newer_will_do=True) == {}
-    wrap_rclone(copy='case "$*" in *keeper-papers-*" secret:"*) exit 0;; esac')
+    wrap_rclone(copy='case "$to" in secret:*) exit 0;; esac')
 
     problems = store_papers(rclone(), destination, sent, newer_will_do=True)
 
