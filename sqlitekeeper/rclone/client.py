@@ -156,6 +156,8 @@ class Rclone:
         `progress` gets the bytes done so far, a few times a second. No word is taken
         for it: ask with `confirm` what has arrived.
         """
+        if self._flags.is_set("dry-run"):
+            return Report(frozenset())
         return self._reach(to).copy(folder, paths, progress)
 
     def fetch(

@@ -38,6 +38,8 @@ PREFIX = "keeper-rclone-"
 LONGEST_SOCKET_PATH = 107
 READ_BYTES = 256 * 1024
 START_LOOK_SECONDS = 0.004
+# For its figures rclone need not do anything.
+STATS_SECONDS = 5.0
 # One that has ended by itself is started again.
 MOST_STARTS = 3
 USER = "keeper"
@@ -177,7 +179,7 @@ class Daemon:
         """rclone's figures of a group; none where it does not say."""
         body = bytearray()
         with suppress(OSError, RcloneError, ValueError):
-            self._exchange("core/stats", {"group": group}, body, Patience(LOOK_SECONDS, _nothing))
+            self._exchange("core/stats", {"group": group}, body, Patience(STATS_SECONDS, _nothing))
             found = self._read(bytes(body), "stats", "")
             return found if isinstance(found, dict) else {}
         return {}

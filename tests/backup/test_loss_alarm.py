@@ -13,7 +13,7 @@ import pytest
 from sqlitekeeper.backup.loss_alarm import LossWatch, falls
 from sqlitekeeper.destination.hold import Hold, hold_of, on_hold, with_hold
 from sqlitekeeper.destination.layout import parse_object
-from tests.conftest import BackupConfig, Keeper, MakeDatabase, Outcome
+from tests.conftest import BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone
 from tests.histories import add_history, days_ago, whole
 
 LAST_TWO = {"keep_last": 2, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
@@ -119,7 +119,7 @@ def newest_manifest(to: Path, run: Outcome) -> dict[str, Any]:
 
 
 def downloads(run: Outcome) -> int:
-    """The rclone runs of a verbose run that fetched manifests."""
+    """How often a verbose run asked rclone for manifests."""
     # The target comes last before the flags; of an upload it is the source that is private.
     return len(re.findall(r" copy .*/ \S*/keeper-papers-\S+ --", run.err))
 
@@ -179,8 +179,10 @@ def test_a_lost_state_folder_does_not_blind_the_alarm(
     backup_config: BackupConfig,
     to: Path,
     tmp_path: Path,
+    wrap_rclone: WrapRclone,
 ) -> None:
-    """latest.json tells what was there before, in one rclone run for all databases."""
+    """latest.json tells what was there before, asked for once for all databases."""
+    wrap_rclone()
     paths = [make_database(f"{name}.sqlite3", rows=400) for name in "abc"]
     backup_config(*paths, to=to)
     assert keeper("backup").status == 0
@@ -197,9 +199,10 @@ def test_a_lost_state_folder_does_not_blind_the_alarm(
 
 
 def test_an_intact_record_costs_no_rclone_run(
-    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
+    keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path, wrap_rclone: WrapRclone
 ) -> None:
     """Nothing is downloaded to compare with."""
+    wrap_rclone()
     backup_config(app, to=to)
     assert keeper("backup").status == 0
     execute(app, "DELETE FROM t WHERE id = 1")

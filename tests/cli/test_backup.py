@@ -390,18 +390,26 @@ def test_quiet_says_nothing_when_all_went_well(keeper: Keeper, three: list[Path]
     assert (run.status, run.out, run.err) == (0, "", "")
 
 
-def test_verbose_shows_what_rclone_is_asked(keeper: Keeper, three: list[Path], to: Path) -> None:
-    """Every command, ready to be pasted into a shell."""
+def test_verbose_shows_what_rclone_is_asked(
+    keeper: Keeper, three: list[Path], to: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Each as a command, ready to be pasted into a shell."""
+    wrap_rclone()
     run = keeper("backup", "a", "-v")
 
-    assert re.search(rf"^{TIME} \S+/rclone lsjson .*{to}/", run.err, re.M)
-    assert re.search(rf"^{TIME} printf '%s\\n' .+ \| \S+/rclone copy .*{to}/", run.err, re.M)
+    assert re.search(rf"^{TIME} \S+rclone lsjson .*{to}/", run.err, re.M)
+    assert re.search(rf"^{TIME} printf '%s\\n' .+ \| \S+rclone copy .*{to}/", run.err, re.M)
 
 
 def test_configured_arguments_reach_rclone(
-    keeper: Keeper, three: list[Path], backup_config: BackupConfig, to: Path
+    keeper: Keeper,
+    three: list[Path],
+    backup_config: BackupConfig,
+    to: Path,
+    wrap_rclone: WrapRclone,
 ) -> None:
     """backup.rclone_args are part of each transfer."""
+    wrap_rclone()
     backup_config(three[0], to=to, rclone_args=["--bwlimit", "8M"])
 
     run = keeper("backup", "-v")
@@ -412,9 +420,15 @@ def test_configured_arguments_reach_rclone(
 
 @pytest.mark.parametrize("options", [["-v"], ["-v", "--json"]])
 def test_secret_among_the_arguments_is_never_shown(
-    keeper: Keeper, three: list[Path], backup_config: BackupConfig, to: Path, options: list[str]
+    keeper: Keeper,
+    three: list[Path],
+    backup_config: BackupConfig,
+    to: Path,
+    options: list[str],
+    wrap_rclone: WrapRclone,
 ) -> None:
     """rclone gets it; the log and the result do not."""
+    wrap_rclone()
     backup_config(
         three[0], to=to, rclone_args=["--password-command=echo hunter2", "--b2-account", "AK"]
     )
@@ -426,16 +440,25 @@ def test_secret_among_the_arguments_is_never_shown(
     assert "hunter2" not in run.out + run.err
 
 
+@pytest.mark.parametrize("place", ["folder", "remote"])
 def test_argument_that_makes_rclone_do_nothing_is_found_out(
-    keeper: Keeper, three: list[Path], backup_config: BackupConfig, to: Path
+    keeper: Keeper,
+    three: list[Path],
+    backup_config: BackupConfig,
+    to: Path,
+    wrap_rclone: WrapRclone,
+    place: str,
 ) -> None:
     """With --dry-run among the arguments nothing arrives, and nothing is reported as shipped."""
+    if place == "remote":
+        wrap_rclone()
     to.mkdir()
     backup_config(three[0], to=to, rclone_args=["--dry-run"])
 
     run = keeper("backup", "--json")
 
     assert (run.status, outcomes(run)) == (1, {"a": "failed"})
+    assert list(to.iterdir()) == []
 
 
 def test_dry_run_does_nothing(

@@ -1,6 +1,7 @@
 """Who is told how a run went: pings, commands, and nobody at all."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -12,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Companion, Keeper, MakeDatabase, StartKeeper, is_running, wait_until
+from tests.conftest import (
+    Companion,
+    Keeper,
+    MakeDatabase,
+    StartKeeper,
+    in_folder,
+    is_running,
+    wait_until,
+)
 from tests.listening import Listening, listening
 
 Configure = Callable[..., Path]
@@ -39,8 +48,9 @@ def configure(tmp_path: Path, make_database: MakeDatabase) -> Configure:
     def write(**notify: object) -> Path:
         file = tmp_path / "keeper.toml"
         lines = [f"{key} = {json.dumps(value)}" for key, value in notify.items()]
+        to = in_folder("dest") if "RCLONE_CONFIG_DISK_TYPE" in os.environ else "dest"
         file.write_text(
-            f'[[databases]]\npath = "app.sqlite3"\n[backup]\nto = "dest"\nstaging = "{tmp_path}"\n'
+            f'[[databases]]\npath = "app.sqlite3"\n[backup]\nto = "{to}"\nstaging = "{tmp_path}"\n'
             + "\n".join(["[notify]", *lines])
         )
         return file

@@ -383,8 +383,8 @@ def test_rclone_that_does_not_start_is_ended(tmp_path: Path, wrap_rclone: WrapRc
     pid_file = tmp_path / "pid"
     wrap_rclone(rcd=f'echo $$ > "{pid_file}"; exec sleep 60')
 
-    with pytest.raises(RcloneError, match="rclone rcd made no progress for 1 s"):
-        Rclone(find_rclone(None), timeout_seconds=1).list_objects(in_folder(tmp_path))
+    with pytest.raises(RcloneError, match="rclone rcd made no progress for 4 s"):
+        Rclone(find_rclone(None), timeout_seconds=4).list_objects(in_folder(tmp_path))
 
     assert not is_running(int(pid_file.read_text()))
 
