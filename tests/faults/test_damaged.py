@@ -445,7 +445,7 @@ import resource, sys
 from pathlib import Path
 from sqlitekeeper.database.check import check_snapshot
 from sqlitekeeper.filesystem.checksum import sha256_of
-from sqlitekeeper.database.snapshot import take_snapshot
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.report.tables import table_spaces
 limit = int(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

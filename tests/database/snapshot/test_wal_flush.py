@@ -184,7 +184,7 @@ def test_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 SNAPSHOT = """
 import sys, time
 from pathlib import Path
-from sqlitekeeper.database.snapshot import take_snapshot
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.events import Note
 
 path, target, trace = map(Path, sys.argv[1:])
