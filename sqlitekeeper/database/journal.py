@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apsw
 
+from sqlitekeeper.database.blind_spot import blind_spot
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.processes import locking_file, openers
 from sqlitekeeper.errors import BusyError
@@ -66,10 +67,13 @@ def is_begun(header: bytes) -> bool:
     return is_hot(header) or any(header[20:HEADER_BYTES])
 
 
-def wait_for_others(path: Path, seconds: float, *, write: bool, in_wal: bool = False) -> None:
+def wait_for_others(
+    path: Path, seconds: float, *, write: bool, in_wal: bool = False, is_stopped: bool = False
+) -> None:
     """Wait until nobody works on a database whose locks SQLite does not see.
 
     To be called before each statement that could roll a journal back, or write one.
+    With `is_stopped` it is known that nobody does of whom nothing can be seen.
 
     Raises:
         GoesOnError: somebody still does after that time, or may do.
@@ -77,7 +81,7 @@ def wait_for_others(path: Path, seconds: float, *, write: bool, in_wal: bool = F
     ends = time.monotonic() + seconds
     while True:
         header = journal_header(path)
-        busy = _in_journal(path, header, write) if header else None
+        busy = _in_journal(path, header, write, is_stopped) if header else None
         if not busy and in_wal:
             busy = _in_wal(path)
         if not busy:
@@ -97,7 +101,7 @@ def refuse_transaction(path: Path) -> None:
         BusyError: says who, or what tells so.
     """
     try:
-        wait_for_others(path, 0, write=True)
+        wait_for_others(path, 0, write=True, is_stopped=True)
     except GoesOnError as error:
         raise BusyError(error.message, hint=error.hint) from None
 
@@ -118,7 +122,7 @@ def guard(connection: apsw.Connection, path: Path, wait_seconds: float) -> None:
     connection.exec_trace = before_statement
 
 
-def _in_journal(path: Path, header: bytes, write: bool) -> GoesOnError | None:
+def _in_journal(path: Path, header: bytes, write: bool, is_stopped: bool) -> GoesOnError | None:
     """Somebody in a transaction with a rollback journal. Who reads may do so until it is hot."""
     if not (is_hot(header) or (write and is_begun(header))):
         return None
@@ -145,6 +149,13 @@ def _in_journal(path: Path, header: bytes, write: bool) -> GoesOnError | None:
             " was cut off, in an application with the VFS unix-dotfile",
             "try again when it is done; if it was cut off, make sure that the application is"
             f" stopped, remove {lock}, and start it: it rolls the transaction back",
+        )
+    if not is_stopped and (blind := blind_spot(path)):
+        return GoesOnError(
+            f"{path}: {journal.name} beside it says that a transaction goes on, or was cut off,"
+            f" and {blind}",
+            "try again when it is done; if it was cut off, start the application, which rolls it"
+            " back",
         )
     return None
 

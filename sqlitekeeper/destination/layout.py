@@ -18,14 +18,16 @@ from typing import Literal
 CLOCK_SKEW = timedelta(hours=1)
 TIME_FORMAT = "%Y%m%dT%H%M%SZ"
 LATEST = "latest.json"
-# Without those that are taken for one another: 0 and o, 1, i and l.
-LETTERS = "23456789abcdefghjkmnpqrstuvwxyz"
-TOKEN_LENGTH = 5
+# Letters and digits in turn, without vowels: no word that somebody puts behind a copy's name
+# is a token. And without those that are taken for one another.
+_LETTERS, _DIGITS = "bcdfghjkmnpqrstvwxyz", "23456789"
+_PLACES = (_LETTERS, _DIGITS, _LETTERS, _DIGITS, _LETTERS)
+TOKEN_LENGTH = len(_PLACES)
 _NAME = re.compile(r"[^/.\-\x00-\x1f\x7f][^/\x00-\x1f\x7f]*")
 _OBJECT = re.compile(
     # No 24 o'clock: Python 3.14 reads it as the next day's midnight.
     r"(?P<name>[^/\x00-\x1f\x7f]+)/(?P=name)-(?P<stamp>\d{8}T(?!24)\d{6}Z)"
-    rf"(-[{LETTERS}]{{{TOKEN_LENGTH}}})?"
+    rf"(-{''.join(f'[{place}]' for place in _PLACES)})?"
     r"\.(?P<kind>(sqlite3|json|proven\.json|failed\.json)"
     # The name under which rclone uploads to a folder, until all of it is there.
     r"(\.[0-9a-f]{8}\.partial)?)",
@@ -55,7 +57,7 @@ class ObjectName:
 
 def random_token() -> str:
     """What tells a snapshot from all others of its second."""
-    return "".join(secrets.choice(LETTERS) for _ in range(TOKEN_LENGTH))
+    return "".join(map(secrets.choice, _PLACES))
 
 
 def snapshot_object(database: str, taken_at: datetime, token: str = "") -> str:

@@ -244,8 +244,11 @@ class History(HistoryFile):
         if not self.path.exists():
             return {}
         with self.open() as connection:
+            # "b2:bucket" was called "b2:bucket/" by some; what is known under the name of now wins.
             rows = connection.execute(
-                "SELECT object, at, outcome FROM drill WHERE destination = ?", (destination,)
+                "SELECT object, at, outcome FROM drill WHERE destination IN (?, ?)"
+                " ORDER BY destination DESC",
+                (destination, f"{destination}/"),
             ).fetchall()
         return {
             str(name): DrillRecord(str(name), datetime.fromisoformat(str(at)), _outcome(outcome))

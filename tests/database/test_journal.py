@@ -19,12 +19,14 @@ from sqlitekeeper.database.snapshot import snapshot
 from sqlitekeeper.errors import BusyError, ReadOnlyError
 from sqlitekeeper.events import Event, Tick
 from tests.conftest import (
+    REPOSITORY,
     Beside,
     MakeDatabase,
     StartKeeper,
     contents,
     count_rows,
     has_open,
+    needs_root,
     wait_until,
 )
 
@@ -369,3 +371,26 @@ def test_statement_within_a_transaction_is_let_through(path: Path, beside: Besid
         connection.execute("INSERT INTO t (body) VALUES ('new')").fetchall()
 
     assert count_rows(path) == 402
+
+
+@needs_root
+def test_application_of_another_container_is_left_alone(path: Path, application: Start) -> None:
+    """Its open files cannot be seen, and that is known."""
+    container = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if shutil.which("unshare") is None or subprocess.run([*container, "true"]).returncode:
+        pytest.skip("there can be no PID namespace here")
+    app = application(path)
+    app.do("spill")
+
+    run = subprocess.run(
+        [*container, sys.executable, "-m", "sqlitekeeper", "vacuum", str(path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert run.returncode == 1, run.stderr
+    assert "goes on, or was cut off, and keeper does not see from this container" in run.stderr
+    app.do("COMMIT")
+    assert count_rows(path) == 401

@@ -62,12 +62,12 @@ def test_the_newest_snapshot_is_told_of_by_its_manifest_and_latest_json() -> Non
 
 def test_two_of_one_second_are_two_snapshots() -> None:
     """Each with its own papers, by name, and with those of old, which have no token."""
-    stems = [DAY1, f"{DAY1}-zzzzz", f"{DAY1}-k3f9q"]
+    stems = [DAY1, f"{DAY1}-z9z9z", f"{DAY1}-k3f9q"]
     found = shelf(
         *(f"{stem}.{kind}" for stem in stems for kind in ("sqlite3", "json")),
         f"{DAY1}-k3f9q.proven.json",
-        f"{DAY1}-abcde.sqlite3",
+        f"{DAY1}-b2b2b.sqlite3",
     )
     assert [one.object.removesuffix(".sqlite3") for one in found.snapshots] == stems
     assert [one.mark for one in found.snapshots] == [None, None, "proven"]
-    assert [one.path for one in found.orphans] == [f"{DAY1}-abcde.sqlite3"]
+    assert [one.path for one in found.orphans] == [f"{DAY1}-b2b2b.sqlite3"]

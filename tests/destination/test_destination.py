@@ -186,5 +186,5 @@ def test_newest_snapshot_is_found_with_a_token_or_without() -> None:
     found = newest_snapshots([newest, older, *others])
 
     assert {name: one.snapshot for name, one in found.items()} == {"app": newest}
-    later = newest.replace("k3f9q", "zzzzz")
+    later = newest.replace("k3f9q", "z9z9z")
     assert newest_snapshots([later, newest])["app"].snapshot == later

@@ -136,11 +136,11 @@ def test_of_one_second_the_last_by_name_is_meant() -> None:
     """As a listing shows them, whichever destination is asked first; each can be named."""
     one, other = (
         replace(NEWEST, object=snapshot_object("app", NEWEST.taken_at, token), to=to)
-        for token, to in (("abcde", "lab:x"), ("zzzzz", "lab:y"))
+        for token, to in (("b2b2b", "lab:x"), ("z9z9z", "lab:y"))
     )
     for at in ("latest", "2026-11-23T03:00:00Z"):
         assert choose([one, *DAYS[1:], other], at, NOW) == other
-    assert choose([one, other], "app-20261123T030000Z-abcde.sqlite3", NOW) == one
+    assert choose([one, other], "app-20261123T030000Z-b2b2b.sqlite3", NOW) == one
     assert instead_of(other, [*DAYS[1:], one, other]) == one
 
 

@@ -65,7 +65,7 @@ def settle(path: Path, before: tuple[Trace, ...] | None = None) -> Trace:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             refuse_unreadable(connection, path)
             harden(connection)
-            wait_for_others(path, 0, write=True)
+            wait_for_others(path, 0, write=True, is_stopped=True)
             # The lock then stays until the connection is closed, and no -shm is made.
             connection.pragma("locking_mode", "exclusive")
             connection.execute("BEGIN EXCLUSIVE; COMMIT").fetchall()

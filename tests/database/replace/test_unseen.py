@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.database.replace import unseen
+from sqlitekeeper.database import blind_spot
 from sqlitekeeper.database.replace.unseen import refuse_unseen
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.filesystem.access import Access
@@ -230,12 +230,12 @@ def test_hidden_processes_matter_where_others_may_write(
 ) -> None:
     """A /proc mounted with hidepid=2 has not even process 1."""
     (tmp_path / "proc").mkdir()
-    monkeypatch.setattr(unseen, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(blind_spot, "_PROC", tmp_path / "proc")
     path = make_database("folder/app.sqlite3", rows=1)
     path.parent.chmod(0o775)
     path.chmod(mode)
 
-    found = list(unseen._unseen_writers(path))
+    found = list(blind_spot._unseen_writers(path))
 
     assert found == ([expected] if expected else [])
 
