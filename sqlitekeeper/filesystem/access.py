@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from pathlib import Path
 
 from sqlitekeeper.errors import KeeperError
@@ -134,6 +134,19 @@ def access_of_new(folder: Path, mode: int, was: str | None = None) -> Access:
     if widest == _GROUP:
         return Access(uid, gid, mode)
     return Access(uid, gid, mode, _packed(entries))
+
+
+def let_named_in(file: Path) -> None:
+    """Let those into a private file or folder of ours whom the default ACL above it names.
+
+    Somebody has named them for that. The owning group and all others stay out.
+    """
+    if (acl := _attributes(file).get(ACL)) is None:
+        return
+    named = tuple(may for tag, may, _ in _entries(acl) if tag in (_USER, _NAMED_GROUP))
+    if named:
+        new = {_GROUP: 0, _OTHERS: 0, _MASK: reduce(or_, named)}
+        _set(file, ACL, _packed(tuple((t, new.get(t, may), who) for t, may, who in _entries(acl))))
 
 
 def owner_for(folder: Path) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sqlitekeeper.filesystem.access import let_named_in
 from sqlitekeeper.filesystem.flush import sync, sync_to_disk
 from sqlitekeeper.rclone.errors import RcloneError, hint
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -120,6 +121,7 @@ class LocalFolder:
             part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.partial")
             try:
                 done = _copy(folder / path, part, done, progress)
+                let_named_in(part)
                 sync(part)
                 part.rename(target)
             except BaseException:
@@ -191,12 +193,13 @@ def _failed(error: OSError, what: str, path: Path) -> RcloneError:
 
 
 def _make_folders(folder: Path) -> None:
-    """Make a folder and those above it, open to this user alone."""
+    """Make a folder and those above it, open to this user and those whom a default ACL names."""
     if folder.is_dir():
         return
     _make_folders(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+        let_named_in(folder)
 
 
 def _copy(source: Path, target: Path, done: int, progress: Progress) -> int:

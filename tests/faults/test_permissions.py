@@ -21,7 +21,7 @@ from tests.conftest import (
 )
 from tests.faults.command_line import command_line
 
-OPEN_TO_ALL = "u:3003:rwx,g::rwx,o::rwx"
+OPEN_TO_ALL = "g::rwx,o::rwx"
 
 
 @pytest.fixture(params=["0", "022", "077", OPEN_TO_ALL])
@@ -56,16 +56,9 @@ def expected(folder: Path) -> dict[str, int]:
 
 
 def test_what_keeper_keeps_is_private(
-    make_database: MakeDatabase,
-    tmp_path: Path,
-    backup_config: BackupConfig,
-    wrap_rclone: WrapRclone,
-    umask: None,
+    make_database: MakeDatabase, tmp_path: Path, backup_config: BackupConfig, umask: None
 ) -> None:
-    """Snapshots, manifests, marks, state and staging, whatever the umask."""
-    listing = tmp_path / "listing"
-    find = f'find "{tmp_path}/staging" -printf "%m %p\\n" >> "{listing}"'
-    wrap_rclone(copy=find)
+    """Snapshots, manifests, marks and state, whatever the umask."""
     backup_config(make_database(rows=5), to=tmp_path / "shelf" / "deep")
 
     for command in ("backup", "drill", "vacuum"):
@@ -74,6 +67,22 @@ def test_what_keeper_keeps_is_private(
     shelf, state = tmp_path / "shelf", tmp_path / "state"
     assert modes(shelf) == expected(shelf)
     assert modes(state) == expected(state)
+
+
+def test_what_keeper_stages_is_private(
+    make_database: MakeDatabase,
+    tmp_path: Path,
+    backup_config: BackupConfig,
+    wrap_rclone: WrapRclone,
+    umask: None,
+) -> None:
+    """As rclone sees it, whatever the umask; nothing is left of it."""
+    listing = tmp_path / "listing"
+    wrap_rclone(copy=f'find "{tmp_path}/staging" -printf "%m %p\\n" >> "{listing}"')
+    backup_config(make_database(rows=5), to=tmp_path / "shelf")
+
+    assert command_line("backup")[0] == 0
+
     staged = [line.split(" ", 1) for line in listing.read_text().splitlines()]
     doors = {mode for mode, path in staged if Path(path).name.startswith("keeper-staging-")}
     snapshots = {mode for mode, path in staged if path.endswith(".sqlite3")}
@@ -99,6 +108,25 @@ def test_what_keeper_keeps_in_open_folders_is_private(
     shown = {path for path, mode in found.items() if mode & 0o077}
     assert shown - {".", "app"} == {"other", "app/other"}
     assert "history.sqlite3" in found
+
+
+def test_who_is_named_by_a_destinations_default_acl_may_read(
+    make_database: MakeDatabase, tmp_path: Path, backup_config: BackupConfig
+) -> None:
+    """Somebody who fetches the backups; the folder's group and all others stay out."""
+    if shutil.which("setfacl") is None:
+        pytest.skip("setfacl is missing")
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    subprocess.run(["setfacl", "-d", "-m", "u:3003:rx,g::rx,o::rx", shelf], check=True)
+    backup_config(make_database(rows=5), to=shelf)
+
+    assert command_line("backup")[0] == 0
+
+    for path in (shelf / "app", *(shelf / "app").iterdir()):
+        said = subprocess.run(["getfacl", "-cpE", path], capture_output=True, text=True, check=True)
+        lines = said.stdout.split()
+        assert {"user:3003:r-x", "group::---", "mask::r-x", "other::---"} <= set(lines), said.stdout
 
 
 def test_pages_are_private_and_metrics_are_not(
