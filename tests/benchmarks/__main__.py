@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import calls, many, startup, unchanged, whole, writers
+from tests.benchmarks import beside, calls, many, startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -142,6 +142,19 @@ _add(
     startup.NAME,
     "Starting keeper, beside starting Python.",
     _rounds(20),
+)
+_add(
+    beside.measure,
+    beside.NAME,
+    "This keeper beside another installed version, and the shell script.",
+    click.option(
+        "--other",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        required=True,
+        help="The other one's `keeper`, or the python of its environment.",
+    ),
+    _rounds(5),
+    click.option("--only", multiple=True, help="Only cases with this word; several times."),
 )
 
 
