@@ -104,12 +104,16 @@ class LocalFolder:
     def delete(self, paths: Iterable[str]) -> Report:
         """Delete files; what is not there is not among what is done, and no error."""
 
+        absent = set[str]()
+
         def delete(path: str) -> None:
             if self._file(path):
                 (self.folder / path).unlink()
+            else:
+                absent.add(path)
 
-        there = [path for path in paths if os.path.lexists(self.folder / path)]
-        return _each(there, delete, "deleted")
+        report = _each(paths, delete, "deleted")
+        return Report(report.done - absent, report.errors)
 
     def _writer(self, folder: Path, progress: Progress) -> Callable[[str], None]:
         done = 0

@@ -152,7 +152,7 @@ class Remote:
         source, target = as_folder(source), as_folder(target)
         self._say(["copy", "--no-check-dest", source, target], sizes)
         group = f"keeper/{next(_groups)}"
-        done = most = 0
+        done, most = 0, -1
 
         def tell(bytes_done: int) -> None:
             nonlocal most

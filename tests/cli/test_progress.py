@@ -24,7 +24,7 @@ def slow_upload(
 ) -> None:
     """A backup whose upload takes a while."""
     backup_config(make_database(rows=100), to="dest")
-    wrap_rclone(copy="sleep 2", stats=SLOW.replace("FILE", f"{tmp_path}/moved"))
+    wrap_rclone(copy="sleep 3", stats=SLOW.replace("FILE", f"{tmp_path}/moved"))
 
 
 def test_upload_has_a_line_of_progress(slow_upload: None, terminal: Keeper) -> None:

@@ -11,9 +11,6 @@ import pytest
 
 from sqlitekeeper.database.check import integrity_problems
 from sqlitekeeper.database.files import sidecar, size_of
-from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.rclone.errors import RcloneError
-from sqlitekeeper.rclone.program import find_rclone
 from tests.conftest import (
     BackupConfig,
     Beside,
@@ -217,20 +214,6 @@ def change(path: Path) -> None:
     connection = apsw.Connection(str(path))
     connection.execute("INSERT INTO t (body) VALUES (randomblob(900))").fetchall()
     connection.close()
-
-
-def test_room_for_rclones_lists_is_missing(
-    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where temporary files go is named, and how to choose another place."""
-    temporary = mount("temporary", "16k")
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-
-    with pytest.raises(RcloneError, match=f"^{temporary}: .*No space left") as caught:
-        Rclone(find_rclone(None)).confirm(":memory:x", [f"{n}.sqlite3" for n in range(5000)])
-
-    assert "TMPDIR" in str(caught.value.hint)
-    assert contents(temporary) == {}
 
 
 # Restoring

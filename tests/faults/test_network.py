@@ -375,7 +375,7 @@ def test_rclone_that_hangs_is_ended(tmp_path: Path, wrap_rclone: WrapRclone, bod
 
     assert "made no progress for 4 s" in str(report.error)
     rclone.close()
-    assert not is_running(int(pid_file.read_text()))
+    wait_until(lambda: not is_running(int(pid_file.read_text())))
 
 
 def test_rclone_that_does_not_start_is_ended(tmp_path: Path, wrap_rclone: WrapRclone) -> None:

@@ -27,9 +27,11 @@ def test_upload_of_a_killed_keeper_ends_and_harms_nothing(
     staging: Path,
     backup_config: BackupConfig,
     any_rclone: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its part of a snapshot never gets a manifest."""
     to = tmp_path / "dest"
+    monkeypatch.setenv("RCLONE_CONFIG_DISK_TYPE", "local")
     backup_config(path, to=to, rclone_args=["--bwlimit", "200k"])
     running = start_keeper("backup")
     wait_until(lambda: any(file.stat().st_size for file in to.glob("app/*.sqlite3*")))

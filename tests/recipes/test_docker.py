@@ -279,7 +279,7 @@ def test_stopping_the_container_ends_keeper_too(
     path = make_database()
     (tmp_path / "staging").mkdir()
     (tmp_path / "keeper.toml").write_text(
-        f'[[databases]]\npath = "{path}"\n[backup]\nto = "to"\nstaging = "staging"\n'
+        f'[[databases]]\npath = "{path}"\n[backup]\nto = "disk:to"\nstaging = "staging"\n'
     )
     process = schedule(0, sleeps=0)
     wait_until(stalled_upload.exists)
