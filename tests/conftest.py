@@ -316,8 +316,9 @@ def _reach_by_rclone(file: Path) -> None:
 
         def remote(line: re.Match[str]) -> str:
             found = json.loads(line[1])
-            several = [found] if isinstance(found, str) else found
-            return f"to = {json.dumps([in_folder(one, file.parent) for one in several])}"
+            if isinstance(found, str):
+                return f"to = {json.dumps(in_folder(found, file.parent))}"
+            return f"to = {json.dumps([in_folder(one, file.parent) for one in found])}"
 
         file.write_text(re.sub(r"(?m)^to = (.*)$", remote, file.read_text()))
 

@@ -367,7 +367,7 @@ def test_log_has_one_timestamped_line_for_each_step(
     snapshot, shipped = run.err.splitlines()
     assert re.fullmatch(rf"{TIME} a: snapshot \d+\.\d KiB in \d+\.\d s, integrity ok", snapshot)
     assert re.fullmatch(
-        rf"{TIME} a: shipped to {to} as a/a-\d{{8}}T\d{{6}}Z\.sqlite3 in \d+\.\d s", shipped
+        rf"{TIME} a: shipped to {to} as a/a-\d{{8}}T\d{{6}}Z-\w{{5}}\.sqlite3 in \d+\.\d s", shipped
     )
     total = rf"{TIME} 1 database: 1 shipped; \d+\.\d KiB uploaded in \d+\.\d s\n"
     assert re.fullmatch(total, run.out)

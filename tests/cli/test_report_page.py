@@ -212,7 +212,7 @@ def test_backup_that_cannot_begin_writes_a_success_of_zero(
     file = tmp_path / "backup.prom"
     keeper("backup", "--prometheus", file)
 
-    run = keeper("backup", "--prometheus", file, env={"KEEPER_RCLONE": "/nowhere/rclone"})
+    run = keeper("backup", "--to", "nowhere:x", "--prometheus", file)
 
     assert run.status != 0
     assert samples(file)["keeper_backup_success"] == {"app": 0}

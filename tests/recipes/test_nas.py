@@ -57,7 +57,7 @@ def test_user_writes_into_the_mount_and_not_into_an_empty_mount_point(
 
     done = other_user.keeper("backup", "-c", config)
     assert done.status == 1
-    assert "permission denied" in done.err
+    assert "Permission denied" in done.err
     assert not list(point.iterdir())
 
     (point / "keeper").mkdir()
@@ -83,7 +83,7 @@ def test_immutable_mount_point_keeps_root_out_too(
     finally:
         subprocess.run(["chattr", "-i", point], check=True)
     assert done.status == 1
-    assert "operation not permitted" in done.err
+    assert "Operation not permitted" in done.err
     assert not list(point.iterdir())
 
 
