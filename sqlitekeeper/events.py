@@ -1,4 +1,4 @@
-"""What the work says while it goes on, without knowing who listens.
+"""Events of the work while it goes on; the library does not know who listens.
 
 The library calls a `Listener` with these values; the command line turns them
 into log lines and progress bars. The default listener does nothing.

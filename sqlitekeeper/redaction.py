@@ -1,4 +1,4 @@
-"""What may be shown of texts, command lines and addresses that hold secrets."""
+"""Texts, command lines and addresses without the secrets in them."""
 
 import re
 import shlex

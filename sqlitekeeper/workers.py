@@ -1,4 +1,4 @@
-"""Working on several things at once: told in order, and ended by a signal all the same.
+"""Worker pools: results in order, ended by a signal all the same.
 
 Python hands signals to the main thread alone. A worker that may take long asks
 with `stop_if_asked` whether its crew was told to end.

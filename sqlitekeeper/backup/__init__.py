@@ -1,1 +1,1 @@
-"""Snapshots that can be trusted: taken, proven, shipped with rclone, recorded."""
+"""Snapshots that can be trusted: taken, checked, uploaded, recorded."""

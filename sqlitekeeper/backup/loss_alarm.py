@@ -1,4 +1,4 @@
-"""Semantic loss: a sound snapshot of a database that has lost what it is for.
+"""The loss alarm: a sound snapshot of a database that has lost what it is for.
 
 Row counts are compared with those of the snapshot before. After an alarm the
 database is on hold: the snapshots from before the loss stay, until a person

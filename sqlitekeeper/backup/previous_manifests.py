@@ -1,4 +1,4 @@
-"""What each destination had of a database before this run: its newest manifest.
+"""The newest manifest of each database at each destination before this run.
 
 keeper's own record tells, at no cost. Where it cannot know, the destination is
 asked: without a record, when someone else has shipped since, and while the

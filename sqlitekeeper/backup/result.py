@@ -1,4 +1,4 @@
-"""What a backup run did, as values."""
+"""The result of a backup run, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

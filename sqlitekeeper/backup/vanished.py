@@ -1,4 +1,4 @@
-"""Databases that were backed up until lately, and are not there any more.
+"""Databases that were backed up until lately and are missing now.
 
 A glob of the configuration matches what is there: a file that was moved away
 or lost would otherwise be missing from the backups without a word.

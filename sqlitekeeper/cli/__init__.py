@@ -1,1 +1,1 @@
-"""The commands: parse, call the library, render, exit status. No SQL, no processes."""
+"""The command line: parse, call the library, render, exit status. No SQL, no processes."""

@@ -1,4 +1,4 @@
-"""What a shell offers where a database, a set of files or a place is to be named."""
+"""Shell completion of databases, sets of files and destinations."""
 
 import os
 from collections.abc import Callable, Iterable

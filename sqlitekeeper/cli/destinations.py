@@ -1,4 +1,4 @@
-"""Which destinations a command looks at, and the rclone that it looks with."""
+"""The destinations that a command works on, and the rclone that reaches them."""
 
 from collections.abc import Sequence
 from dataclasses import fields

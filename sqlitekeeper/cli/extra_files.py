@@ -1,4 +1,4 @@
-"""What a command writes beside its own output: a page, or metrics for Prometheus."""
+"""Files that a command writes beside its own output: a page, or metrics for Prometheus."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A sample of each database's size after every run, which never fails the run."""
+"""A sample of each database's size after every run; trouble with it never fails the run."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

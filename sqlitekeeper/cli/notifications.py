@@ -1,4 +1,4 @@
-"""What a run came to, kept for those whom `[notify]` of keeper.toml wants to be told of it."""
+"""The record of a run, kept for those whom `[notify]` of keeper.toml names."""
 
 import os
 from collections.abc import Callable, Sequence

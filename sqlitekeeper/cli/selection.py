@@ -1,4 +1,4 @@
-"""Which databases are meant by name, when what lies at the destinations decides."""
+"""The databases that a command works on, chosen by what the destinations hold."""
 
 import os
 from collections.abc import Sequence

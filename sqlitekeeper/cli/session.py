@@ -1,4 +1,4 @@
-"""What every command shares: its options, its configuration, its output, its exit status."""
+"""The parts that every command shares: options, configuration, output, exit status."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What `keeper --version` says; imports as little as it can."""
+"""The text of `keeper --version`; imports as little as it can."""
 
 import apsw
 

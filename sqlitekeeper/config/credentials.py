@@ -1,4 +1,4 @@
-"""Credentials where others would see them: every user of a host can read a process's arguments.
+"""Credentials in arguments, which every user of a host can read.
 
 Destinations are also named in logs, in JSON and in keeper's own memory.
 """

@@ -1,4 +1,4 @@
-"""From the `[[databases]]` of keeper.toml to the files they mean."""
+"""The files that the `[[databases]]` of keeper.toml mean."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Finding keeper.toml, reading it, and the defaults where there is none."""
+"""keeper.toml found and read, and the defaults where there is none."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What a database may be called, and how its name is made."""
+"""Names of databases: which are allowed, and how they are made."""
 
 import re
 from collections.abc import Callable, Mapping

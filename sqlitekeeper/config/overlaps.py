@@ -1,4 +1,4 @@
-"""Which destinations share a place: what two commands both write there, one of them deletes."""
+"""Destinations that overlap: what two commands both write there, one of them deletes."""
 
 import os
 from collections.abc import Iterable, Sequence

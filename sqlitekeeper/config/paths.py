@@ -1,4 +1,4 @@
-"""Paths as the user wrote them, made absolute; and which of them are rclone's."""
+"""Paths as the user wrote them, made absolute; and those that are rclone's."""
 
 import os
 import re

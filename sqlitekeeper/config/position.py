@@ -1,4 +1,4 @@
-"""Where a value stands in keeper.toml, so that every complaint can name it."""
+"""The position of a value in keeper.toml, so that every complaint can name it."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""How messages show what the user wrote: always on one line, never raw bytes."""
+"""The user's own words in messages: always on one line, never raw bytes."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""keeper.toml as one table: which keys each section has, and what parses them."""
+"""keeper.toml as one table: the keys of each section, and their parsers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which databases a command works on: its arguments against the configuration."""
+"""The databases that a command works on: its arguments against the configuration."""
 
 import os
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The configuration as values: what every key of keeper.toml becomes, and its default."""
+"""The configuration as values: the keys of keeper.toml and their defaults."""
 
 import math
 from dataclasses import dataclass

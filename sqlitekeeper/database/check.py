@@ -1,4 +1,4 @@
-"""Proof that a database holds what it should: integrity, row counts, schema."""
+"""The check of a database: integrity, row counts, schema."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Opening other people's databases without changing them by accident.
+"""Connections to other people's databases, which change nothing by accident.
 
 Nothing here applies apsw's "best practice" or any other setting that outlives
 the connection. A path is always a file's name, never a URI.

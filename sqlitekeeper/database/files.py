@@ -1,4 +1,4 @@
-"""What the file system says of a database file, learnt without opening it."""
+"""A database file and its sidecars as the file system knows them, without opening them."""
 
 import os
 import pwd

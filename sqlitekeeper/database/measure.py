@@ -1,4 +1,4 @@
-"""How large a database is, and how much of it is free: counters, no scans."""
+"""The size of a database and its free pages: counters, no scans."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which processes hold a database, as far as the system tells (Linux: /proc)."""
+"""Processes that have a database open, as far as the system tells (Linux: /proc)."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The names under which a restore keeps the database that it replaced."""
+"""Names under which a restore keeps the database that it replaced."""
 
 import os
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Which versions of SQLite can lose transactions when another process checkpoints.
+"""Versions of SQLite that can lose transactions when another process checkpoints.
 
 https://sqlite.org/wal.html#walresetbug: 3.7.0 to 3.51.2, mended in 3.51.3, 3.50.7 and 3.44.6.
 """

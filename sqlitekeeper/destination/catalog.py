@@ -1,4 +1,4 @@
-"""Which snapshots a destination holds, from its listing alone."""
+"""The snapshots of a destination, from its listing alone."""
 
 from collections import defaultdict
 from collections.abc import Iterable

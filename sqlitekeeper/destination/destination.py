@@ -1,4 +1,4 @@
-"""One place that snapshots are shipped to, and what its listing says."""
+"""One place that snapshots are shipped to, and its listing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a drill leaves at the destination: `.proven.json` or `.failed.json` beside the snapshot."""
+"""Drill records: `.proven.json` or `.failed.json` beside the snapshot."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The names of things at a destination: `<name>/<name>-20261123T030000Z-k3f9q.sqlite3`.
+"""The names of objects at a destination: `<name>/<name>-20261123T030000Z-k3f9q.sqlite3`.
 
 The last five characters before the suffix are a random token: two that ship to one place in
 one second know nothing of each other, and each has a name of its own. Snapshots of before

@@ -1,4 +1,4 @@
-"""What is written down about a snapshot, as JSON beside it."""
+"""The manifest of a snapshot, as JSON beside it."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Manifests and the like, from a destination and to it: small files, all in one rclone run."""
+"""Manifests and drill records, fetched and stored: small files, all in one go."""
 
 import hashlib
 import tempfile

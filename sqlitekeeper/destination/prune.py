@@ -1,4 +1,4 @@
-"""Deleting what the retention rules no longer keep, and nothing else.
+"""Snapshots that the retention rules no longer keep, deleted, and nothing else.
 
 A plan is made from a listing alone. It is carried out in two rclone runs for
 each destination, and what went is what rclone's log says. Manifests go first: a

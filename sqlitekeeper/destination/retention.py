@@ -1,4 +1,4 @@
-"""Which snapshots stay: the rules of restic's `forget`, on nothing but their times.
+"""The retention rules of restic's `forget`, on nothing but the times of snapshots.
 
 Newest first, each rule keeps the newest snapshot of each of the last N periods
 that have one. A rule that runs out of snapshots before it has kept N keeps the

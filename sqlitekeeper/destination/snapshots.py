@@ -1,4 +1,4 @@
-"""What can be restored, as a list: every snapshot with the rules that keep it and its proof."""
+"""The list of snapshots that can be restored, with the rules that keep each and its proof."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether every newest snapshot is young enough, as the destination tells it.
+"""The age of every newest snapshot, as the destination tells it.
 
 Of latest.json only that counts which the listing bears out; where there is no
 telling, the outcome is a failure, never "fresh".

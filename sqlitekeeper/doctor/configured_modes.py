@@ -1,4 +1,4 @@
-"""What a database should be by its configuration, against what it is."""
+"""The modes that the configuration expects of a database, against those it has."""
 
 import shlex
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What is risky about one database: where it lies, what lies beside it, how it is set up.
+"""Findings about one database: where it lies, what lies beside it, how it is set up.
 
     stat: the place and its neighbours -> a hot journal? -> open read-only -> settings, last writer
 

@@ -1,4 +1,4 @@
-"""What `keeper doctor` finds: one value for everything that was looked at."""
+"""The finding: one value for everything that `keeper doctor` looks at."""
 
 import os
 import pwd

@@ -1,4 +1,4 @@
-"""What is risky about this host and its backups: rclone, staging, state, destinations.
+"""Findings about this host: staging, state folder, folders of [[files]].
 
 Nothing is changed, and nothing leaves the host but in `diagnose_remotes`, which
 lists each destination once.

@@ -1,4 +1,4 @@
-"""Which files of a folder are no plain files: SQLite databases, known by what they hold.
+"""SQLite databases in a folder, known by what they hold: not to be synced as plain files.
 
 A copy of a live database is no backup, so none of them is synced. Files are
 opened here to read their first bytes, which would drop the locks that SQLite

@@ -1,4 +1,4 @@
-"""How rclone is asked to sync one folder, and what its log says of it."""
+"""The sync of one folder by rclone, and what its log says of it."""
 
 import json
 import os

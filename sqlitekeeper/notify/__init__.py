@@ -1,1 +1,1 @@
-"""Telling others how a run went: pings as healthchecks.io takes them, and commands."""
+"""Notifications of how a run went: pings as healthchecks.io takes them, and commands."""

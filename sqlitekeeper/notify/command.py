@@ -1,4 +1,4 @@
-"""Running a command that tells somebody how a run went, for a minute at most."""
+"""The command that is told how a run went, for a minute at most."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Whom to tell of one run, at its start and at its end; trouble with that only warns."""
+"""The notifications of one run, at its start and at its end; trouble with them only warns."""
 
 import time
 from collections.abc import Sequence

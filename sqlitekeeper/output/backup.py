@@ -1,4 +1,4 @@
-"""How the sync of folders looks: a table on a terminal, one line for each in a log."""
+"""Backups and synced folders on a terminal and in a log."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING

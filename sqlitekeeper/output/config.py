@@ -1,4 +1,4 @@
-"""What a configuration resolves to, for people and for programs."""
+"""The configuration that keeper.toml resolves to, for people and for programs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How findings look: the worst first, each with its fix on a line of its own."""
+"""Findings: the worst first, each with its fix on a line of its own."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How each command's results look: a table on a terminal, one line for each in a log."""
+"""Results of init, convert and vacuum: a table on a terminal, one line for each in a log."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

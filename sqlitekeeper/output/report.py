@@ -1,4 +1,4 @@
-"""How a report looks: a table that fits the terminal, one line for each database in a log."""
+"""A report: a table that fits the terminal, one line for each database in a log."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""How drills and the freshness of backups look."""
+"""Restores and drills on a terminal and in a log."""
 
 import shlex
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How snapshots look, and what pruning does to them."""
+"""Snapshots, their age, and what pruning does to them."""
 
 from collections.abc import Sequence
 from datetime import datetime

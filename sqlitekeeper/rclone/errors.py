@@ -65,6 +65,11 @@ class RcloneFailedError(RcloneError):
         """Whether the same may succeed when it is tried again."""
         return self.is_answer and self.status != NOT_FOUND
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing is known but that a connection broke."""
+        return self.hint == _BROKEN
+
     def about(self, path: str) -> "RcloneFailedError":
         """The same failure with the file that it concerns."""
         command, where, status, words = self._asked

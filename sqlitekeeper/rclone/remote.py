@@ -221,12 +221,15 @@ class Remote:
         attempts = self._flags.number("retries", ATTEMPTS)
 
         def attempt(path: str) -> None:
+            failed: RcloneFailedError | None = None
             for left in reversed(range(attempts)):
                 try:
                     work(path)
                 except RcloneFailedError as error:
+                    # Who refuses at once may close the connection before that is heard.
+                    failed = error if failed is None or failed.is_broken else failed
                     if not (left and error.may_pass):
-                        raise
+                        raise failed from None
                 else:
                     return
 

@@ -1,4 +1,4 @@
-"""What to do about a database, each piece of advice with the command that does it."""
+"""Advice on a database, each piece with the command that does it."""
 
 import shlex
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How fast databases grow, learnt from earlier measurements: pure functions of numbers."""
+"""The growth of databases, learnt from earlier measurements: pure functions of numbers."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""How large a database is now, what keeper remembers of it, and what to do about it."""
+"""The report on a database: its size now, its history, and what to do about it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which tables and indexes take up the space: every page of the file is read for it."""
+"""The space that tables and indexes take; every page of the file is read for it."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which snapshot is meant: by `latest`, a time or an object's name, or by whose turn it is."""
+"""The choice of a snapshot: `latest`, a time or an object's name, or whose turn it is."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time

@@ -1,4 +1,4 @@
-"""Bringing a snapshot back: download, prove, dress, and only then put it in place."""
+"""A snapshot brought back: downloaded, verified, given its owner, and only then put in place."""
 
 import shlex
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Proving a downloaded snapshot against its manifest: what a drill is about."""
+"""A downloaded snapshot verified against its manifest."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which samples of the past are kept: all of two days, one an hour of a month, then one a day."""
+"""Samples of the past that are kept: all of two days, one an hour of a month, then one a day."""
 
 from dataclasses import dataclass
 

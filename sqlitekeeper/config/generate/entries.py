@@ -1,4 +1,4 @@
-"""Which `[[databases]]` entries mean a set of files: unique names, one glob for many tenants."""
+"""The `[[databases]]` entries for a set of files: unique names, one glob for many tenants."""
 
 import re
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Finding the SQLite databases below a folder: by what they hold, not by what they are called."""
+"""SQLite databases below a folder, found by what they hold, not by what they are called."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Writing a keeper.toml: from the databases that were found to commented TOML that reads back."""
+"""A keeper.toml written from the databases that were found: commented TOML that reads back."""
 
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Copying the WAL into the database and truncating it, without blocking anyone for long."""
+"""Checkpoints that hold nobody up for long."""
 
 import time
 from dataclasses import dataclass, replace

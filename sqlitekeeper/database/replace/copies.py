@@ -1,4 +1,4 @@
-"""Keeping what is about to be replaced: copies and links that are whole before they get a name.
+"""Copies and links of a database that is about to be replaced, whole before they get a name.
 
 The main file is read through the descriptor that holds its lock: closing any
 other descriptor of it would drop the lock.

@@ -1,4 +1,4 @@
-"""Making sure that nobody has a database open, before its file is replaced.
+"""The lock that keeps everybody out of a database before its file is replaced.
 
 SQLite is not asked: opening a database recovers its journal, and a file that
 is about to be set aside should stay exactly as it is.

@@ -1,4 +1,4 @@
-"""Letting SQLite bring what lies beside a database into its one file."""
+"""The WAL or hot journal of a database, rolled into its one file by SQLite."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Putting a database file in the place of another, so that nothing can be lost.
+"""A database file put in the place of another, so that nothing can be lost.
 
 At every moment one complete database is in place, the old or the new:
 

@@ -1,4 +1,4 @@
-"""Bringing back what a restore set aside."""
+"""The database that a restore set aside, brought back."""
 
 import shutil
 from datetime import datetime

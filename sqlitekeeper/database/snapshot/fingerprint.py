@@ -1,4 +1,4 @@
-"""Telling from outside that nobody has written to a database, without reading it.
+"""A fingerprint of a database's files: equal as long as nobody has written to it.
 
 As git does with its index: what stat() says of the database file and its WAL,
 and no trust in files that were written so recently that a later write could

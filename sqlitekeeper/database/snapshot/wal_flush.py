@@ -1,4 +1,4 @@
-"""Bringing what was written to the disk, without holding up the application's own commits.
+"""The WAL flushed to the disk in parts, without holding up the application's commits.
 
 Whoever commits waits for the disk now and then (in WAL mode at each checkpoint), and
 the disk first finishes what it was given before: 200 MiB to flush in one go hold up a

@@ -1,4 +1,4 @@
-"""How the HTML report looks: light and dark, on a phone and on paper."""
+"""The style of the HTML report: light and dark, on a phone and on paper."""
 
 STYLE = """
 :root {
