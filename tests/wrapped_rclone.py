@@ -109,6 +109,12 @@ class Handler(BaseHTTPRequestHandler):
         return 200, done.stdout or b"{}"
 
 
+def listens(path: str) -> bool:
+    """Whether somebody listens at a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
 def call() -> None:
     """Do the call that standard input names, and print the answer."""
     upstream, name, login, body = json.load(sys.stdin)
@@ -128,7 +134,8 @@ def main() -> None:
     upstream = f"{socket_path}.real"
     real = [word.replace(address, f"unix://{upstream}") for word in arguments]
     process = subprocess.Popen([found["real"], *real])
-    while not Path(upstream).exists():
+    # The socket is there a moment before anybody listens at it.
+    while not listens(upstream):
         if process.poll() is not None:
             sys.exit(process.returncode)
         time.sleep(0.005)
