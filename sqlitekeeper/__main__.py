@@ -14,7 +14,7 @@ MAIN_THREAD = _thread.get_ident()
 COLLECT_AFTER_OBJECTS = 50_000
 
 
-def _hear_again(ignored: "sys.UnraisableHookArgs") -> None:
+def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
     """Re-raise a signal that arrived inside a callback, where Python swallows exceptions.
 
     Only the main thread hears signals; a worker that is told to end asks again by itself.
@@ -43,7 +43,7 @@ def main() -> None:
             return
         except OSError:
             pass  # nobody reads it, or it has no room: that is heard of below
-    sys.unraisablehook = _hear_again
+    sys.unraisablehook = _raise_again
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     # At its end Python would look through all that was loaded, which takes 15 ms.
     atexit.register(gc.freeze)

@@ -17,7 +17,7 @@ from sqlitekeeper.events import Event, Listener, Note
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 # Of the crew that the current thread works in, and of all that wait for what it does.
 _endings: ContextVar[tuple[threading.Event, ...]] = ContextVar("_endings", default=())
@@ -45,7 +45,7 @@ def result_of(future: Future[Result]) -> Result:
     """
     while not future.done():
         stop_if_asked()
-        wait([future], LOOK_SECONDS)
+        wait([future], POLL_SECONDS)
     return future.result()
 
 
@@ -56,7 +56,7 @@ def given(result: Result) -> Future[Result]:
     return future
 
 
-class Crew:
+class WorkerPool:
     """Threads that end together."""
 
     def __init__(self, pool: ThreadPoolExecutor, endings: tuple[threading.Event, ...]) -> None:
@@ -74,13 +74,13 @@ class Crew:
 
 
 @contextmanager
-def crew(size: int) -> Iterator[Crew]:
+def worker_pool(size: int) -> Iterator[WorkerPool]:
     """Some threads, told to end when this block ends by an exception; none outlives it."""
     ending = threading.Event()
     outer = _endings.get()
     with ThreadPoolExecutor(size, thread_name_prefix="keeper") as pool:
         try:
-            yield Crew(pool, (*outer, ending))
+            yield WorkerPool(pool, (*outer, ending))
         except BaseException:
             ending.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -99,7 +99,7 @@ def started(start: Callable[[], Result], end: Callable[[Result], object]) -> Ite
     """
     results: list[Result] = []
     try:
-        with crew(1) as starter:
+        with worker_pool(1) as starter:
             # A thread whose own start is interrupted is not waited for, so it has nothing to do.
             result_of(starter.submit(int))
             result_of(starter.submit(lambda: results.append(start())))
@@ -132,11 +132,11 @@ class Place:
         self._is_left.set()
 
 
-class _Turn:
+class _OrderedNotes:
     """Keeps the notes of one item until its turn has come; ticks go through."""
 
-    def __init__(self, listen: Listener) -> None:
-        self._listen = listen
+    def __init__(self, on_event: Listener) -> None:
+        self._listen = on_event
         self._kept: list[Note] = []
         self._is_open = False
         self._lock = threading.Lock()
@@ -160,16 +160,16 @@ def in_order(
     items: Sequence[Item],
     work: Callable[[Item, Listener], Result],
     jobs: int,
-    listen: Listener,
+    on_event: Listener,
 ) -> list[Result]:
     """Work on `jobs` items at once; results and notes come in the order of the items.
 
     The first exception ends it all, and is raised.
     """
-    tell = one_at_a_time(listen)
+    report = one_at_a_time(on_event)
     results = []
-    with crew(max(1, min(jobs, len(items)))) as workers:
-        turns = [_Turn(tell) for _ in items]
+    with worker_pool(max(1, min(jobs, len(items)))) as workers:
+        turns = [_OrderedNotes(report) for _ in items]
         futures = [
             workers.submit(work, item, turn) for item, turn in zip(items, turns, strict=True)
         ]
@@ -179,12 +179,12 @@ def in_order(
     return results
 
 
-def one_at_a_time(listen: Listener) -> Listener:
+def one_at_a_time(on_event: Listener) -> Listener:
     """A listener that several threads may call: what they say does not get mixed."""
     lock = threading.Lock()
 
-    def tell(event: Event) -> None:
+    def report(event: Event) -> None:
         with lock:
-            listen(event)
+            on_event(event)
 
-    return tell
+    return report

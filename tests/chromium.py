@@ -80,7 +80,7 @@ def photograph(page: Path, picture: Path, *, width: int, height: int) -> None:
         )
 
 
-def look_at(page: Path, width: int) -> Seen:
+def list_destinations(page: Path, width: int) -> Seen:
     """Open a copy of a page, `width` pixels wide, and measure it."""
     outside = page.with_name(f"outside-{width}.html")
     outside.write_text(OUTSIDE.format(width=width, page=html.escape(page.read_text())))

@@ -17,9 +17,9 @@ import apsw
 from sqlitekeeper.database.check import check_snapshot
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.destination.layout import (
+    drill_record_object,
     latest_object,
     manifest_object,
-    mark_object,
     snapshot_object,
 )
 from sqlitekeeper.destination.manifest import Versions, build_manifest, encode, timestamp
@@ -81,7 +81,7 @@ def add_history(
 
 def add_mark(to: Path, snapshot: str, mark: Any, at: datetime = NOW) -> str:
     """Leave the mark of a drill beside a snapshot."""
-    path = mark_object(snapshot, mark)
+    path = drill_record_object(snapshot, mark)
     value = {"format": 1, "object": snapshot, "at": timestamp(at), "outcome": mark}
     (to / path).write_text(json.dumps(value))
     return path

@@ -13,7 +13,7 @@ import pytest
 
 from sqlitekeeper.errors import RunInterruptedError
 from sqlitekeeper.events import Event, Listener, Note, Tick
-from sqlitekeeper.workers import Place, crew, in_order, started, stop_if_asked
+from sqlitekeeper.workers import Place, in_order, started, stop_if_asked, worker_pool
 from tests.conftest import REPOSITORY, WAIT_SECONDS, wait_until
 
 
@@ -22,10 +22,10 @@ def test_results_and_notes_come_in_the_order_of_the_items() -> None:
     second_done = threading.Event()
     heard: list[Event] = []
 
-    def work(item: int, listen: Listener) -> int:
+    def work(item: int, on_event: Listener) -> int:
         if item == 1:
             assert second_done.wait(30)
-        listen(Note(str(item), "done"))
+        on_event(Note(str(item), "done"))
         if item == 2:
             second_done.set()
         return item * 10
@@ -38,8 +38,8 @@ def test_the_item_whose_turn_it_is_is_heard_at_once() -> None:
     """A log that only came in the end would be no help."""
     heard = threading.Event()
 
-    def work(item: int, listen: Listener) -> None:
-        listen(Note("", "begun"))
+    def work(item: int, on_event: Listener) -> None:
+        on_event(Note("", "begun"))
         assert heard.wait(30)
 
     in_order([1], work, 1, lambda event: heard.set())
@@ -49,11 +49,11 @@ def test_ticks_do_not_wait() -> None:
     """Progress is about now."""
     ticked = threading.Event()
 
-    def work(item: int, listen: Listener) -> None:
+    def work(item: int, on_event: Listener) -> None:
         if item == 1:
             assert ticked.wait(30)
         else:
-            listen(Tick("", "check", 1, 2))
+            on_event(Tick("", "check", 1, 2))
 
     in_order([1, 2], work, 2, lambda event: ticked.set())
 
@@ -62,7 +62,7 @@ def test_no_more_than_the_given_number_work_at_once() -> None:
     """--jobs is a promise."""
     working, most, lock = 0, 0, threading.Lock()
 
-    def work(item: int, listen: Listener) -> None:
+    def work(item: int, on_event: Listener) -> None:
         nonlocal working, most
         with lock:
             working += 1
@@ -80,7 +80,7 @@ def test_exception_ends_the_others() -> None:
     """Nobody goes on after an interruption."""
     begun, ended = threading.Event(), threading.Event()
 
-    def work(item: int, listen: Listener) -> None:
+    def work(item: int, on_event: Listener) -> None:
         if item == 1:
             assert begun.wait(30)
             raise RunInterruptedError("ended by SIGTERM")
@@ -110,11 +110,11 @@ def test_crew_within_a_crew_hears_the_outer_ending() -> None:
             time.sleep(0.001)
 
     def outer() -> None:
-        with crew(1) as workers:
+        with worker_pool(1) as workers:
             workers.submit(inner).result()
 
     def interrupted() -> None:
-        with crew(1) as workers:
+        with worker_pool(1) as workers:
             futures.append(workers.submit(outer))
             assert inside.wait(30)
             raise KeyboardInterrupt
@@ -137,17 +137,17 @@ def test_work_for_another_crew_ends_with_that_crew() -> None:
             time.sleep(0.001)
 
     def interrupted() -> None:
-        with crew(1) as workers:
+        with worker_pool(1) as workers:
             futures.append(workers.submit(lambda: prover.submit(check).result()))
             assert inside.wait(30)
             raise KeyboardInterrupt
 
     futures: list[Future[None]] = []
-    patience = threading.Timer(5, give_up.set)
-    patience.start()
-    with crew(1) as prover, pytest.raises(KeyboardInterrupt):
+    stall_watch = threading.Timer(5, give_up.set)
+    stall_watch.start()
+    with worker_pool(1) as prover, pytest.raises(KeyboardInterrupt):
         interrupted()
-    patience.cancel()
+    stall_watch.cancel()
 
     assert isinstance(futures[0].exception(), RunInterruptedError)
 
@@ -168,7 +168,7 @@ def test_place_in_a_queue_is_reached_when_the_one_before_has_left() -> None:
         reached.set()
 
     first.wait()
-    with crew(1) as workers:
+    with worker_pool(1) as workers:
         future = workers.submit(wait)
         assert not reached.wait(0.05)
         first.leave()
@@ -194,7 +194,7 @@ def test_place_that_is_reached_by_a_crew_that_ends_is_not_used() -> None:
         Place(first).wait()
 
     def end(futures: list[Future[None]]) -> None:
-        with crew(2) as workers:
+        with worker_pool(2) as workers:
             futures += [workers.submit(leave_in_the_end), workers.submit(wait)]
             begun.wait(30)
             raise ZeroDivisionError
@@ -208,7 +208,7 @@ def test_place_that_is_reached_by_a_crew_that_ends_is_not_used() -> None:
 UNHEARD = """
 import signal, sys, threading, time
 from sqlitekeeper.errors import RunInterruptedError
-from sqlitekeeper.workers import crew, in_order, result_of, stop_if_asked
+from sqlitekeeper.workers import worker_pool, in_order, result_of, stop_if_asked
 
 def interrupt(*arguments):
     raise RunInterruptedError("interrupted")
@@ -225,7 +225,7 @@ try:
     if sys.argv[1] == "in order":
         in_order([1, 2], work, 2, print)
     else:
-        with crew(1) as workers:
+        with worker_pool(1) as workers:
             result_of(workers.submit(work))
 except RunInterruptedError:
     print("interrupted")

@@ -19,7 +19,7 @@ from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.manifest import timestamp
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick
-from sqlitekeeper.workers import Crew, Place, given, result_of
+from sqlitekeeper.workers import Place, WorkerPool, given, result_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Dispatch:
     stage: Stage
     shipper: Shipper
     clock: Callable[[], datetime]
-    listen: Listener
-    prover: Crew
-    readers: Mapping[str, Crew]
+    on_event: Listener
+    prover: WorkerPool
+    readers: Mapping[str, WorkerPool]
 
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
         """Upload a batch while it is proven, and finish it at all destinations but the last.
@@ -105,7 +105,7 @@ class Dispatch:
         proven: list[Staged | KeeperError] = []
         for taken in batch:
             try:
-                proven.append(self.stage.prove(taken, self.listen))
+                proven.append(self.stage.prove(taken, self.on_event))
             except (KeeperError, OSError) as error:
                 proven.append(as_keeper_error(error))
         return proven
@@ -134,7 +134,7 @@ class Dispatch:
             about += f" and {len(uploads) - 1} more"
 
         def progress(done: int) -> None:
-            self.listen(Tick(about, "upload", done, total))
+            self.on_event(Tick(about, "upload", done, total))
             if sent and done >= total:
                 sent()
 
@@ -174,7 +174,7 @@ class Dispatch:
         if problem := self.shipper.withdraw(destination, unsound):
             text = f"{', '.join(unsound)} failed its check and could not be deleted: {problem}"
             text += f"; without a manifest it is not taken for a snapshot at {destination.to}"
-            self.listen(Note("", text, Level.WARNING))
+            self.on_event(Note("", text, Level.WARNING))
 
     def _result(self, one: Staged, errors: Errors, ship_seconds: float) -> BackupResult:
         """One database's result, told as a log line too."""
@@ -186,10 +186,10 @@ class Dispatch:
             shipped.append(Shipped(to, None if failed else parcel.object, outcome, parcel.bytes))
             if outcome == "uploaded":
                 text = f"shipped to {to} as {parcel.object} in {ship_seconds:.1f} s"
-                self.listen(Note(name, text))
+                self.on_event(Note(name, text))
             elif outcome == "unchanged":
                 text = f"unchanged, {to} holds it as {parcel.object}"
-                self.listen(Note(name, text))
+                self.on_event(Note(name, text))
         problems = [errors[key] for key in errors if key[1] == name]
         reasons = [*problems, one.alarm] if one.alarm else problems
         checks = one.manifest["checks"]

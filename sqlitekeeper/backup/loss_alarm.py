@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlitekeeper.destination.hold import Falls, Hold, hold_of, with_hold
+from sqlitekeeper.destination.hold import Hold, LostRows, hold_of, with_hold
 
 # Smaller tables come and go.
 LEAST_ROWS = 100
 
 
-def falls(
+def lost_rows(
     before: Mapping[str, int],
     after: Mapping[str, int],
     share: float,
@@ -39,7 +39,7 @@ def falls(
 
 
 @dataclass(frozen=True, slots=True)
-class LossWatch:
+class LossAlarm:
     """Compares new snapshots with what each destination had of a database before.
 
     `before` holds manifests by destination and database; the losses of the
@@ -67,7 +67,7 @@ class LossWatch:
         if before is None or database in self.accepted:
             return Judged(dict(manifest))
         shadows = _shadow_tables(before) | _shadow_tables(manifest)
-        lost = falls(before["tables"], manifest["tables"], self.share, shadows)
+        lost = lost_rows(before["tables"], manifest["tables"], self.share, shadows)
         if lost:
             known = dict(hold.tables) if hold else {}
             now = {table: (known.get(table, rows)[0], rows[1]) for table, rows in lost.items()}
@@ -80,7 +80,7 @@ class Judged:
     """A manifest to write at a destination, and what was lost since the one before."""
 
     manifest: dict[str, Any]
-    lost: Falls = field(default_factory=dict)
+    lost: LostRows = field(default_factory=dict)
 
 
 def _shadow_tables(manifest: Mapping[str, Any]) -> frozenset[str]:

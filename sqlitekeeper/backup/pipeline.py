@@ -30,7 +30,7 @@ from sqlitekeeper.backup.model import Delivered, Taken
 from sqlitekeeper.backup.publish import Finisher
 from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
 from sqlitekeeper.events import Listener
-from sqlitekeeper.workers import Place, crew, in_order, result_of
+from sqlitekeeper.workers import Place, in_order, result_of, worker_pool
 
 BATCH_BYTES = 64 * 2**20
 # Each holds a lock file open: those of three batches stay far below the usual 1,024.
@@ -76,7 +76,7 @@ class Work(Protocol):
     def prepare(self, jobs: list[Job]) -> None:
         """See what others have done to these databases before they were locked."""
 
-    def take(self, job: Job, listen: Listener) -> Taken:
+    def take(self, job: Job, on_event: Listener) -> Taken:
         """Make the snapshot."""
 
     def deliver(self, batch: list[Taken], place: Place) -> Delivered:
@@ -92,11 +92,11 @@ class Work(Protocol):
         """Note why a database is not backed up."""
 
 
-def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> None:
+def run_pipeline(work: Work, queue: deque[Job], jobs: int, on_event: Listener) -> None:
     """Bring all jobs through the stations; `jobs` small databases, or two large ones, are read
     at once.
     """
-    with ExitStack() as held, crew(STAGED_BATCHES) as shippers, crew(1) as thread:
+    with ExitStack() as held, worker_pool(STAGED_BATCHES) as shippers, worker_pool(1) as thread:
         finisher = Finisher(work, thread)
 
         def deliver(
@@ -124,7 +124,7 @@ def run_pipeline(work: Work, queue: deque[Job], jobs: int, listen: Listener) -> 
             if is_pair:
                 # Nothing else goes on yet: the next large one is read at the same time.
                 claims += _claim(work, queue, held, in_hand=True)
-            taken = _take(work, claims, queue, jobs, listen, may_wait=bool(shipping))
+            taken = _take(work, claims, queue, jobs, on_event, may_wait=bool(shipping))
             batches = [[one] for one in taken] if is_pair else [taken]
             for batch in filter(None, batches):
                 place = Place(place)
@@ -188,24 +188,24 @@ def _take(
     claims: list[Claim],
     queue: deque[Job],
     jobs: int,
-    listen: Listener,
+    on_event: Listener,
     *,
     may_wait: bool,
 ) -> list[tuple[Claim, Taken]]:
     """Take snapshots of what was claimed; what finds no room now goes back on the queue."""
 
-    def attempt(claim: Claim, listen: Listener) -> Taken | KeeperError:
+    def attempt(claim: Claim, on_event: Listener) -> Taken | KeeperError:
         try:
-            return work.take(claim.job, listen)
+            return work.take(claim.job, on_event)
         except (KeeperError, OSError) as error:
             return as_keeper_error(error)
 
     work.prepare([claim.job for claim in claims])
-    results = in_order(claims, attempt, jobs, listen)
+    results = in_order(claims, attempt, jobs, on_event)
     crowded = [n for n, result in enumerate(results) if isinstance(result, NoRoomError)]
     if len(crowded) > 1 and not may_wait and not any(isinstance(r, Taken) for r in results):
         # Read at once, they may have taken the room from one another.
-        again = in_order([claims[n] for n in crowded], attempt, 1, listen)
+        again = in_order([claims[n] for n in crowded], attempt, 1, on_event)
         for n, result in zip(crowded, again, strict=True):
             results[n] = result
     batch: list[tuple[Claim, Taken]] = []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, read_catalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.manifest import Manifest
@@ -40,7 +40,7 @@ def previous_manifests(
     destinations: Iterable[Destination],
     shipments: Mapping[Key, Shipment],
     databases: Iterable[str],
-    listen: Listener,
+    on_event: Listener,
 ) -> Previous:
     """What each destination had before; what cannot be read is told, and stays as recorded."""
     wanted = set(databases)
@@ -51,15 +51,16 @@ def previous_manifests(
     others: dict[Key, str] = {}
     for destination in destinations:
         to = destination.to
-        shelves = [
-            shelf
-            for shelf in read_shelves(to, (destination.listing or {}).values()).values()
-            if shelf.database in wanted and not _known(shipments.get((to, shelf.database)), shelf)
+        catalogs = [
+            catalog
+            for catalog in read_catalog(to, (destination.listing or {}).values()).values()
+            if catalog.database in wanted
+            and not _known(shipments.get((to, catalog.database)), catalog)
         ]
         try:
-            found: Mapping[str, Manifest | KeeperError] = newest_manifests(rclone, to, shelves)
+            found: Mapping[str, Manifest | KeeperError] = newest_manifests(rclone, to, catalogs)
         except (RcloneError, OSError) as error:
-            found = dict.fromkeys((s.database for s in shelves), as_keeper_error(error))
+            found = dict.fromkeys((s.database for s in catalogs), as_keeper_error(error))
         for database, manifest in found.items():
             if isinstance(manifest, Manifest):
                 own = manifests.get((to, database))
@@ -69,12 +70,12 @@ def previous_manifests(
             else:
                 unread.add((to, database))
                 text = f"what was shipped before cannot be read: {manifest.full_text}"
-                listen(Note(database, text, Level.WARNING))
+                on_event(Note(database, text, Level.WARNING))
     return Previous(manifests, frozenset(unread), others)
 
 
-def _known(shipment: Shipment | None, shelf: DatabaseShelf) -> bool:
+def _known(shipment: Shipment | None, catalog: DatabaseCatalog) -> bool:
     """Whether keeper's own record is all that there is to know of a database."""
     if shipment is None or hold_of(shipment.manifest):
         return False
-    return shelf.newest is None or shelf.newest.object == shipment.object
+    return catalog.newest is None or catalog.newest.object == shipment.object

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlitekeeper.backup.model import Parcel
-from sqlitekeeper.destination.catalog import read_shelves
+from sqlitekeeper.destination.catalog import read_catalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import DrillRecord
 from sqlitekeeper.destination.hold import hold_of
@@ -23,7 +23,7 @@ def prune_after_backup(
     policy: Policy,
     remembered: Mapping[str, DrillRecord],
     now: datetime,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> Pruned:
     """Apply the rules to those databases whose newest snapshot a run has just confirmed.
 
@@ -36,16 +36,16 @@ def prune_after_backup(
         if parcel.upload:
             for path in (parcel.object, manifest_object(parcel.object)):
                 objects[path] = RemoteObject(path, parcel.bytes)
-    shelves = read_shelves(destination.to, objects.values())
+    catalogs = read_catalog(destination.to, objects.values())
     plans = []
     for name, parcel in parcels.items():
-        shelf = with_drills(shelves[name], remembered)
-        newest = shelf.newest
+        catalog = with_drills(catalogs[name], remembered)
+        newest = catalog.newest
         if newest and newest.object == parcel.object:
-            plans.append(plan_prune(shelf, destination.to, policy, now))
+            plans.append(plan_prune(catalog, destination.to, policy, now))
         elif newest:
             text = f"not pruned at {destination.to}: {newest.object} there is newer than this run's"
             if is_ahead(newest.taken_at, now):
                 text += "; if a wrong clock dated it in the future, keeper prune goes by the others"
-            listen(Note(name, text, Level.WARNING))
-    return carry_out(rclone, destination.to, plans, listen)
+            on_event(Note(name, text, Level.WARNING))
+    return carry_out(rclone, destination.to, plans, on_event)

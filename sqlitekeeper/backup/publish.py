@@ -15,7 +15,7 @@ from typing import Protocol
 from sqlitekeeper.backup.model import Delivered
 from sqlitekeeper.backup.result import BackupResult
 from sqlitekeeper.errors import CheckError, KeeperError
-from sqlitekeeper.workers import LOOK_SECONDS, Crew, stop_if_asked
+from sqlitekeeper.workers import POLL_SECONDS, WorkerPool, stop_if_asked
 
 GATHERED_DATABASES = 4
 GATHER_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Finisher:
     What is delivered waits for what is under way, for a few seconds at the most.
     """
 
-    def __init__(self, work: Finishing, thread: Crew) -> None:
+    def __init__(self, work: Finishing, thread: WorkerPool) -> None:
         self._work = work
         self._thread = thread
         self._changed = threading.Condition()
@@ -88,7 +88,7 @@ class Finisher:
         with self._changed:
             while self._is_worth_waiting() and (left := deadline - time.monotonic()) > 0:
                 stop_if_asked()
-                self._changed.wait(min(left, LOOK_SECONDS))
+                self._changed.wait(min(left, POLL_SECONDS))
             gathered, self._waiting = self._waiting, []
         return gathered
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.backup.batch import Dispatch
-from sqlitekeeper.backup.loss_alarm import LossWatch
+from sqlitekeeper.backup.loss_alarm import LossAlarm
 from sqlitekeeper.backup.model import Delivered, Parcel, Taken
 from sqlitekeeper.backup.pipeline import Job, run_pipeline
 from sqlitekeeper.backup.previous_manifests import Previous, previous_manifests
@@ -32,7 +32,7 @@ from sqlitekeeper.backup.vanished import vanished
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.snapshot.snapshot import SPARE_BYTES, Source
-from sqlitekeeper.destination.destination import Destination, look, refuse_silence
+from sqlitekeeper.destination.destination import Destination, list_destination, require_one_answers
 from sqlitekeeper.destination.layout import random_token
 from sqlitekeeper.destination.manifest import Versions
 from sqlitekeeper.destination.retention import Policy
@@ -45,7 +45,7 @@ from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment, remembered_drills
 from sqlitekeeper.state.locks import database_lock
-from sqlitekeeper.workers import Place, crew, one_at_a_time, result_of
+from sqlitekeeper.workers import Place, one_at_a_time, result_of, worker_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class BackupOptions:
     token: Callable[[], str] = random_token
 
 
-def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = ignore) -> BackupRun:
+def back_up(jobs: Sequence[Job], options: BackupOptions, on_event: Listener = ignore) -> BackupRun:
     """Back up some databases; one that fails does not stop the others.
 
     Raises:
@@ -85,20 +85,20 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             answers, no staging folder, no state folder.
     """
     began = time.monotonic()
-    listen = one_at_a_time(listen)
+    on_event = one_at_a_time(on_event)
     # The staging folder may be the same.
     prepare_state_folder(options.state)
     for litter in remove_staging_litter(options.staging):
-        listen(Note("", f"removed {litter}, left by a run that was killed"))
+        on_event(Note("", f"removed {litter}, left by a run that was killed"))
     versions = Versions(options.keeper_version, apsw.sqlite_lib_version(), _rclone_version(options))
-    destinations = _look_at(options, listen)
-    shipments, seen = _remembered(options.state, jobs, listen)
-    _tell_vanished(shipments, options, listen)
+    destinations = _list_destinations(options, on_event)
+    shipments, seen = _remembered(options.state, jobs, on_event)
+    _report_vanished(shipments, options, on_event)
     names = [job.name for job in jobs]
-    previous = previous_manifests(options.rclone, destinations, shipments, names, listen)
+    previous = previous_manifests(options.rclone, destinations, shipments, names, on_event)
     with (
         staging_folder(options.staging) as folder,
-        crew(1) as prover,
+        worker_pool(1) as prover,
         ExitStack() as crews,
     ):
         stage = Stage(
@@ -110,15 +110,15 @@ def back_up(jobs: Sequence[Job], options: BackupOptions, listen: Listener = igno
             host=options.host,
             versions=versions,
             clock=options.clock,
-            watch=LossWatch(options.loss_alarm, options.accept_loss, previous.manifests),
+            watch=LossAlarm(options.loss_alarm, options.accept_loss, previous.manifests),
             seen=seen,
             token=options.token,
         )
         shipper = Shipper(options.rclone, folder)
-        readers = {to: crews.enter_context(crew(1)) for to in options.to}
-        dispatch = Dispatch(stage, shipper, options.clock, listen, prover, readers)
-        run = _Run(options, stage, previous, dispatch, listen)
-        run_pipeline(run, deque(run.present(jobs)), options.jobs, listen)
+        readers = {to: crews.enter_context(worker_pool(1)) for to in options.to}
+        dispatch = Dispatch(stage, shipper, options.clock, on_event, prover, readers)
+        run = _Run(options, stage, previous, dispatch, on_event)
+        run_pipeline(run, deque(run.present(jobs)), options.jobs, on_event)
     pruned = run.prune()
     uploaded_bytes = sum(
         shipped.bytes
@@ -142,32 +142,32 @@ def _rclone_version(options: BackupOptions) -> str:
     return "none" if all(map(is_local, options.to)) else options.rclone.version()
 
 
-def _look_at(options: BackupOptions, listen: Listener) -> tuple[Destination, ...]:
-    with crew(len(options.to)) as listers:
-        listings = [listers.submit(look, options.rclone, to) for to in options.to]
+def _list_destinations(options: BackupOptions, on_event: Listener) -> tuple[Destination, ...]:
+    with worker_pool(len(options.to)) as listers:
+        listings = [listers.submit(list_destination, options.rclone, to) for to in options.to]
         destinations = tuple(map(result_of, listings))
-    for error in refuse_silence(destinations):
-        listen(Note("", error.full_text, Level.WARNING))
+    for error in require_one_answers(destinations):
+        on_event(Note("", error.full_text, Level.WARNING))
     return destinations
 
 
-def _tell_vanished(
-    shipments: Mapping[tuple[str, str], Shipment], options: BackupOptions, listen: Listener
+def _report_vanished(
+    shipments: Mapping[tuple[str, str], Shipment], options: BackupOptions, on_event: Listener
 ) -> None:
     if options.configured is not None:
         gone = vanished(shipments, options.to, options.configured, options.clock())
         for name, text in gone.items():
-            listen(Note(name, text, Level.WARNING))
+            on_event(Note(name, text, Level.WARNING))
 
 
 def _remembered(
-    state: Path, jobs: Sequence[Job], listen: Listener
+    state: Path, jobs: Sequence[Job], on_event: Listener
 ) -> tuple[dict[tuple[str, str], Shipment], dict[Path, Seen]]:
     try:
         history = History(state)
         return history.shipments(), history.seen(job.path for job in jobs)
     except KeeperError as error:
-        listen(Note("", f"{error}; everything is shipped again", Level.WARNING))
+        on_event(Note("", f"{error}; everything is shipped again", Level.WARNING))
         return {}, {}
 
 
@@ -179,7 +179,7 @@ class _Run:
     stage: Stage
     previous: Previous
     dispatch: Dispatch
-    listen: Listener
+    on_event: Listener
     confirmed: dict[tuple[str, str], Parcel] = field(default_factory=dict)
     paths: dict[str, Path] = field(default_factory=dict)
     results: dict[Path, BackupResult] = field(default_factory=dict)
@@ -234,11 +234,11 @@ class _Run:
         try:
             self.stage.learn(History(self.options.state).shipments([job.name for job in jobs]))
         except KeeperError as error:
-            self.listen(Note("", f"{error}; everything is shipped again", Level.WARNING))
+            self.on_event(Note("", f"{error}; everything is shipped again", Level.WARNING))
 
-    def take(self, job: Job, listen: Listener) -> Taken:
+    def take(self, job: Job, on_event: Listener) -> Taken:
         """Make a snapshot."""
-        return self.stage.take(job.name, job.path, listen)
+        return self.stage.take(job.name, job.path, on_event)
 
     def fail(self, job: Job, error: KeeperError) -> None:
         """Note why a database is not backed up."""
@@ -258,14 +258,14 @@ class _Run:
             self.sources[one.result.path] = one.taken.source
             for to, parcel in one.confirmed.items():
                 self.confirmed[to, parcel.database] = parcel
-                paper = parcel.manifest | {"confirmed_at": one.confirmed_at}
-                shipments.append(Shipment(to, parcel.database, parcel.object, paper))
+                entry = parcel.manifest | {"confirmed_at": one.confirmed_at}
+                shipments.append(Shipment(to, parcel.database, parcel.object, entry))
         seen = [one.taken.seen for one in finished if one.taken.seen and one.confirmed]
         try:
             History(self.options.state).add_shipments(shipments, seen)
         except KeeperError as error:
             text = f"{error}; the next run ships everything again"
-            self.listen(Note("", text, Level.WARNING))
+            self.on_event(Note("", text, Level.WARNING))
 
     def prune(self) -> tuple[str, ...]:
         """Apply the retention rules to what this run has confirmed; the deleted objects."""
@@ -285,9 +285,9 @@ class _Run:
                 destination,
                 parcels,
                 self.options.policy,
-                remembered_drills(self.options.state, destination.to, self.listen),
+                remembered_drills(self.options.state, destination.to, self.on_event),
                 self.options.clock(),
-                self.listen,
+                self.on_event,
             ).deleted
         return tuple(deleted)
 
@@ -305,5 +305,5 @@ class _Run:
         else:
             return False
         text = f"{to} has snapshots {others} under this name too, so nothing is pruned there"
-        self.listen(Note(name, f"{text}; {way_out}", Level.WARNING))
+        self.on_event(Note(name, f"{text}; {way_out}", Level.WARNING))
         return True

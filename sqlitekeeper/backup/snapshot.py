@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlitekeeper import wording
-from sqlitekeeper.backup.check import _tell_hold
-from sqlitekeeper.backup.loss_alarm import LossWatch
+from sqlitekeeper.backup.check import report_hold
+from sqlitekeeper.backup.loss_alarm import LossAlarm
 from sqlitekeeper.backup.model import SNAPSHOTS, Parcel, Staged, Taken
 from sqlitekeeper.backup.result import Seconds
 from sqlitekeeper.backup.unchanged import is_held, is_lost
@@ -49,7 +49,7 @@ class Stage:
     host: str
     versions: Versions
     clock: Callable[[], datetime]
-    watch: LossWatch = field(default_factory=LossWatch)
+    watch: LossAlarm = field(default_factory=LossAlarm)
     seen: dict[Path, Seen] = field(default_factory=dict)
     overtaken: set[tuple[str, str]] = field(default_factory=set)
     token: Callable[[], str] = random_token
@@ -63,7 +63,7 @@ class Stage:
         """Where a snapshot lies."""
         return self.folder / SNAPSHOTS / taken.object
 
-    def take(self, name: str, path: Path, listen: Listener = ignore) -> Taken:
+    def take(self, name: str, path: Path, on_event: Listener = ignore) -> Taken:
         """Snapshot and hash a database, unless it is plain that it has not changed.
 
         Raises:
@@ -73,18 +73,18 @@ class Stage:
         before = fingerprint(path, time.time_ns())
         if untouched := self._untouched(name, path, before):
             text = "not read: nobody has written to it since its last snapshot"
-            listen(Note(name, text, Level.DETAIL))
+            on_event(Note(name, text, Level.DETAIL))
             return untouched
         taken_at, key = self._new_name(name)
         file = self.folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             began = time.monotonic()
-            source = take_snapshot(path, file, listen, name)
-            listen(Tick(name, "snapshot", 1, 1))
+            source = take_snapshot(path, file, on_event, name)
+            on_event(Tick(name, "snapshot", 1, 1))
             seconds = time.monotonic() - began
             sha256, size = sha256_of(file), file.stat().st_size
-            held = {d.to: self._held(d, name, sha256, listen) for d in self.destinations}
+            held = {d.to: self._held(d, name, sha256, on_event) for d in self.destinations}
             taken = Taken(name, path, taken_at, key, sha256, size, held, source, seconds, before)
             if taken.unchanged:
                 file.unlink()
@@ -111,7 +111,7 @@ class Stage:
             name, path, self.clock(), shipment.object, seen.sha256, size, held, None, 0.0, now
         )
 
-    def prove(self, taken: Taken, listen: Listener = ignore) -> Staged:
+    def prove(self, taken: Taken, on_event: Listener = ignore) -> Staged:
         """Check a snapshot where it is not at every destination already; write its manifests.
 
         Raises:
@@ -125,9 +125,9 @@ class Stage:
                 self.file_of(taken),
                 taken.sha256,
                 self.check,
-                lambda done: listen(Tick(taken.name, "check", done, taken.bytes)),
+                lambda done: on_event(Tick(taken.name, "check", done, taken.bytes)),
             )
-            listen(Tick(taken.name, "check", 1, 1))
+            on_event(Tick(taken.name, "check", 1, 1))
             fresh = build_manifest(
                 taken.name,
                 self.host,
@@ -138,7 +138,7 @@ class Stage:
                 self.versions,
             )
             refuse_large(fresh)
-            self._tell(taken, checked, listen)
+            self._tell(taken, checked, on_event)
         seconds = Seconds(round(taken.seconds, 3), round(time.monotonic() - began, 3))
         parcels = {}
         lost: dict[str, tuple[int, int]] = {}
@@ -156,11 +156,11 @@ class Stage:
         manifest = fresh or next(iter(parcels.values())).manifest
         alarm = on_hold(taken.name, lost) if lost else None
         if alarm is None:
-            _tell_hold(taken.name, parcels, listen)
+            report_hold(taken.name, parcels, on_event)
         return Staged(taken, manifest, parcels, seconds, alarm)
 
     def _held(
-        self, destination: Destination, name: str, sha256: str, listen: Listener
+        self, destination: Destination, name: str, sha256: str, on_event: Listener
     ) -> Shipment | None:
         """The shipment that makes an upload to this destination unnecessary."""
         shipment = self.shipments.get((destination.to, name))
@@ -169,13 +169,13 @@ class Stage:
             return None
         if destination.error is None and is_lost(shipment, destination):
             text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
-            listen(Note(name, text, Level.WARNING))
+            on_event(Note(name, text, Level.WARNING))
         if self.force or not is_held(shipment, destination, sha256, self.check):
             return None
         dated = parse_object(shipment.object) if shipment else None
         if shipment and dated and is_ahead(dated.taken_at, self.clock()):
             text = f"{shipment.object} is dated in the future, where it counts for nothing"
-            listen(Note(name, f"{text}; shipping again", Level.WARNING))
+            on_event(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
         newest = self.newest[destination.to].get(name)
         if dated and newest and newest > dated and not is_ahead(newest.taken_at, self.clock()):
@@ -185,7 +185,7 @@ class Stage:
             # Whoever restores the latest would not get this content.
             text = f"{newest.snapshot} at {destination.to} is newer than what was"
             text += " shipped from here last"
-            listen(Note(name, f"{text}; shipping again", Level.WARNING))
+            on_event(Note(name, f"{text}; shipping again", Level.WARNING))
             return None
         return shipment
 
@@ -230,19 +230,19 @@ class Stage:
                 self.shipments[key] = shipment
                 self.overtaken.add(key)
 
-    def _tell(self, taken: Taken, checked: Checked, listen: Listener) -> None:
+    def _tell(self, taken: Taken, checked: Checked, on_event: Listener) -> None:
         violations = checked.foreign_key_violations
         said = "not checked" if self.check == "none" else f"{self.check} ok"
         size = wording.size(taken.bytes)
-        listen(Note(taken.name, f"snapshot {size} in {taken.seconds:.1f} s, {said}"))
+        on_event(Note(taken.name, f"snapshot {size} in {taken.seconds:.1f} s, {said}"))
         if violations:
             counted = wording.counted(violations, "foreign-key violation")
             text = f"{counted} (see PRAGMA foreign_key_check)"
-            listen(Note(taken.name, text, Level.WARNING))
+            on_event(Note(taken.name, text, Level.WARNING))
         elif violations is None:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
-            listen(Note(taken.name, text, Level.WARNING))
+            on_event(Note(taken.name, text, Level.WARNING))
         for sentence in checked.unchecked:
             # What only the application has is no fault; anything else may be damage.
             level = Level.STEP if "no such" in sentence else Level.WARNING
-            listen(Note(taken.name, sentence, level))
+            on_event(Note(taken.name, sentence, level))

@@ -3,7 +3,7 @@
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.hold import HOLD
-from sqlitekeeper.destination.layout import manifest_object, mark_object
+from sqlitekeeper.destination.layout import drill_record_object, manifest_object
 from sqlitekeeper.destination.manifest import encode
 from sqlitekeeper.state.history import Shipment
 
@@ -27,7 +27,7 @@ def is_lost(shipment: Shipment | None, destination: Destination) -> bool:
     text = {k: v for k, v in shipment.manifest.items() if k not in ("confirmed_at", HOLD)}
     if manifest is None or manifest.bytes < len(encode(text)):
         return True
-    return destination.has(mark_object(found.path, "failed"))
+    return destination.has(drill_record_object(found.path, "failed"))
 
 
 def is_held(

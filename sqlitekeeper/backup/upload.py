@@ -14,7 +14,7 @@ from sqlitekeeper.backup.model import SNAPSHOTS, Parcel, Upload
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import latest_object, manifest_object
 from sqlitekeeper.destination.manifest import encode
-from sqlitekeeper.destination.metadata import store_papers
+from sqlitekeeper.destination.metadata import store_metadata
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -71,7 +71,7 @@ class Shipper:
         if not parcels:
             return {}
         try:
-            return self._papers(destination, parcels)
+            return self._metadata(destination, parcels)
         except (KeeperError, OSError) as error:
             text = as_keeper_error(error).full_text
             return {parcel.database: text for parcel, _ in parcels}
@@ -128,20 +128,20 @@ class Shipper:
                 twins[upload.object] = f"{min(folders)}/{upload.object.rpartition('/')[2]}"
         return twins
 
-    def _papers(
+    def _metadata(
         self, destination: Destination, parcels: list[tuple[Parcel, str]]
     ) -> dict[str, str]:
         """Write manifests, and latest.json of those that are whole."""
         manifests = {manifest_object(p.object): p for p, _ in parcels if p.upload}
         texts = {path: encode(parcel.manifest) for path, parcel in manifests.items()}
-        failed = store_papers(self.rclone, destination, texts, self.folder)
+        failed = store_metadata(self.rclone, destination, texts, self.folder)
         errors = {manifests[path].database: text for path, text in failed.items()}
         whole = [(p, confirmed_at) for p, confirmed_at in parcels if p.database not in errors]
         texts = {
             latest_object(p.database): encode(p.manifest | {"confirmed_at": confirmed_at})
             for p, confirmed_at in whole
         }
-        failed = store_papers(self.rclone, destination, texts, self.folder, newer_will_do=True)
+        failed = store_metadata(self.rclone, destination, texts, self.folder, newer_will_do=True)
         latest = {latest_object(p.database): p.database for p, _ in whole}
         return errors | {latest[path]: text for path, text in failed.items()}
 

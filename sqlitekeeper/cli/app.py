@@ -10,10 +10,10 @@ from types import FrameType
 
 import click
 
-from sqlitekeeper.cli.notifications import RunRecord, wants_to_hear
+from sqlitekeeper.cli.notifications import RunRecord, wants_notification
 from sqlitekeeper.errors import KeeperError, RunInterruptedError, as_keeper_error
 from sqlitekeeper.output.json import failure_object, print_object
-from sqlitekeeper.output.terminal import error_line, say
+from sqlitekeeper.output.terminal import error_line, print_error
 
 COMMANDS = (
     "init",
@@ -100,16 +100,16 @@ def run_command_line(arguments: list[str]) -> int:
         # Whoever read our output has gone, or has no room for it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
-            say(error_line(f"standard output: {error.strerror}", None))
+            print_error(error_line(f"standard output: {error.strerror}", None))
         status = 1
-    record.tell(status)
+    record.notify(status)
     return status
 
 
 def _run(arguments: list[str], record: RunRecord) -> int:
     # Without arguments a shell may still be asking for its completion script.
     if not arguments and "_KEEPER_COMPLETE" not in os.environ:
-        say(keeper.get_help(click.Context(keeper, info_name="keeper")))
+        print_error(keeper.get_help(click.Context(keeper, info_name="keeper")))
         return 2
     try:
         return keeper.main(arguments, "keeper", standalone_mode=False, obj=record) or 0
@@ -146,11 +146,11 @@ def _fail(
     command = _command_name(arguments)
     record.result = failure_object(command, code, message, hint)
     unasked = not record.knows_config and "--dry-run" not in options
-    if unasked and wants_to_hear(command, _config_option(options)):
-        record.unheard = "the run had not begun"
+    if unasked and wants_notification(command, _config_option(options)):
+        record.unsent_reason = "the run had not begun"
     if "--json" in options:
         print_object(record.result)
-    say(error_line(message, hint))
+    print_error(error_line(message, hint))
     return code
 
 

@@ -39,7 +39,7 @@ def make_rclone(session: Session, config: Config) -> Rclone:
     """
 
     def say_command(command: str) -> None:
-        session.listen(Note("", command, Level.DETAIL))
+        session.on_event(Note("", command, Level.DETAIL))
 
     return Rclone(
         partial(find_rclone, config.rclone),

@@ -11,7 +11,7 @@ import click
 from sqlitekeeper.cli.session import AnyResult, Session
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.filesystem.atomic import FOR_EVERYONE, PRIVATE, write_whole
-from sqlitekeeper.output.terminal import Console, error_line, say
+from sqlitekeeper.output.terminal import Console, error_line, print_error
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def finish_and_write(
         more |= {"ok": False, "error": reported}
     code = session.finish(results, show, **more)
     for trouble in troubles:
-        say(error_line(trouble.message, trouble.hint))
+        print_error(error_line(trouble.message, trouble.hint))
     return code or max((trouble.exit_code for trouble in troubles), default=0)
 
 

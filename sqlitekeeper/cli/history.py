@@ -23,10 +23,10 @@ def recalled(
     try:
         return History(state).points(paths, since=since, most=most)
     except SetAsideError as error:
-        session.listen(Note("", f"no history: {error}", Level.WARNING))
+        session.on_event(Note("", f"no history: {error}", Level.WARNING))
         return {}
     except (KeeperError, OSError) as error:
-        session.listen(Note("", f"no history: {error}", Level.WARNING))
+        session.on_event(Note("", f"no history: {error}", Level.WARNING))
         return None
 
 
@@ -44,7 +44,7 @@ def remember(
         try:
             History(state).add_samples(measurements, now)
         except SetAsideError as error:
-            session.listen(Note("", f"sizes not remembered until now: {error}", Level.WARNING))
+            session.on_event(Note("", f"sizes not remembered until now: {error}", Level.WARNING))
             History(state).add_samples(measurements, now)
     except (KeeperError, OSError) as error:
-        session.listen(Note("", f"sizes not remembered: {error}", Level.WARNING))
+        session.on_event(Note("", f"sizes not remembered: {error}", Level.WARNING))

@@ -10,7 +10,7 @@ from sqlitekeeper import __version__
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.events import Event, Level, Listener, Note
 from sqlitekeeper.output.json import object_text
-from sqlitekeeper.output.terminal import Console, say
+from sqlitekeeper.output.terminal import Console, print_error
 
 if TYPE_CHECKING:
     from sqlitekeeper.config import NotifySettings
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 class RunRecord:
     """One run; it is filled while the run goes on, and told at its end.
 
-    `result` is the run's JSON object. `unheard` says why nobody can be told of a run that
+    `result` is the run's JSON object. `unsent_reason` says why nobody can be told of a run that
     somebody may have wanted to hear of.
     """
 
     command: str = ""
     result: dict[str, Any] = field(default_factory=dict)
-    unheard: str | None = None
+    unsent_reason: str | None = None
     knows_config: bool = False
     _notifier: "Notifier | None" = None
     _summary: "Summary | None" = None
 
-    def begin(self, command: str, settings: "NotifySettings", listen: Listener) -> None:
+    def begin(self, command: str, settings: "NotifySettings", on_event: Listener) -> None:
         """Tell those who want to hear of this command that it has begun."""
-        if not settings.hears_of(command) or self._notifier is not None:
+        if not settings.notifies_of(command) or self._notifier is not None:
             return
         # Late: most runs have nobody to tell.
         from sqlitekeeper.notify.notifier import Notifier
@@ -43,18 +43,18 @@ class RunRecord:
 
         self.command = command
         self._summary = Summary()
-        self._notifier = Notifier(settings, command, __version__, listen)
+        self._notifier = Notifier(settings, command, __version__, on_event)
         try:
             self._notifier.begin()
         except Exception as error:
-            listen(Note("notify", f"ping of the run's start: {_defect(error)}", Level.WARNING))
+            on_event(Note("notify", f"ping of the run's start: {_defect(error)}", Level.WARNING))
 
     @property
     def is_wanted(self) -> bool:
         """Whether somebody will be told."""
         return self._notifier is not None
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Keep what the log says."""
         if self._summary is not None and isinstance(event, Note):
             self._summary.show(event)
@@ -72,7 +72,7 @@ class RunRecord:
             for failure in failures:
                 self._summary.failure(*failure)
 
-    def tell(self, status: int) -> None:
+    def notify(self, status: int) -> None:
         """Tell how the run ended; that never changes how it ended."""
         try:
             if self._notifier is not None and self._summary is not None:
@@ -82,16 +82,16 @@ class RunRecord:
                     self.command, this_host(), status, self.result.get("error")
                 )
                 self._notifier.end(status, text, object_text(self.result) + "\n")
-            elif self.unheard and status:
-                say(f"keeper: no notification sent: {self.unheard}")
+            elif self.unsent_reason and status:
+                print_error(f"keeper: no notification sent: {self.unsent_reason}")
         except KeyboardInterrupt:
-            say("keeper: interrupted: not everybody was notified")
+            print_error("keeper: interrupted: not everybody was notified")
         except OSError:
             # Standard error has gone, and with it whoever could be told of trouble.
             return
         except Exception as error:
             # Whatever it is, the run has ended as it has.
-            say(f"keeper: no notification sent: {_defect(error)}")
+            print_error(f"keeper: no notification sent: {_defect(error)}")
 
 
 def _defect(error: Exception) -> str:
@@ -99,13 +99,13 @@ def _defect(error: Exception) -> str:
     return f"a defect in keeper: {type(error).__name__}"
 
 
-def wants_to_hear(command: str | None, config_file: Path | None) -> bool:
+def wants_notification(command: str | None, config_file: Path | None) -> bool:
     """Whether somebody expects to hear of a run that did not get as far as its configuration."""
     from sqlitekeeper.config import NOTIFYING, read_config
 
     if command not in NOTIFYING:
         return False
     try:
-        return read_config(config_file, os.environ).notify.hears_of(command)
+        return read_config(config_file, os.environ).notify.notifies_of(command)
     except ConfigError:
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlitekeeper.cli.session import AnyResult, no_match
 from sqlitekeeper.config import Config, Database, select_databases
 from sqlitekeeper.config.quoting import nearest
-from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.errors import CheckError, ConfigError
 from sqlitekeeper.rclone.errors import RcloneError
@@ -65,7 +65,7 @@ class Stock:
     """What one destination holds, by database; nothing where it did not answer."""
 
     destination: Destination
-    shelves: dict[str, DatabaseShelf]
+    catalogs: dict[str, DatabaseCatalog]
 
     @property
     def to(self) -> str:
@@ -77,18 +77,18 @@ class Stock:
         """Why it did not answer."""
         return self.destination.error
 
-    def of(self, wanted: Sequence[Subject]) -> list[DatabaseShelf]:
+    def of(self, wanted: Sequence[Subject]) -> list[DatabaseCatalog]:
         """What it holds of some databases."""
-        return [self.shelves[one.name] for one in wanted if one.name in self.shelves]
+        return [self.catalogs[one.name] for one in wanted if one.name in self.catalogs]
 
 
 def take_stock(destinations: Sequence[Destination]) -> list[Stock]:
     """Sort the listings of some destinations by database."""
-    return [Stock(one, read_shelves(one.to, (one.listing or {}).values())) for one in destinations]
+    return [Stock(one, read_catalog(one.to, (one.listing or {}).values())) for one in destinations]
 
 
 def wanted_databases(
-    config: Config, arguments: Sequence[str], froms: Sequence[str], stocks: Sequence[Stock]
+    config: Config, arguments: Sequence[str], froms: Sequence[str], listed: Sequence[Stock]
 ) -> list[Subject]:
     """The databases that the arguments mean: configured ones, paths, or names at a destination.
 
@@ -98,12 +98,12 @@ def wanted_databases(
     Raises:
         ConfigError: a name that nothing has.
     """
-    there = list(dict.fromkeys(name for stock in stocks for name in stock.shelves))
+    there = list(dict.fromkeys(name for destination in listed for name in destination.catalogs))
     configured = {d.name: d for d in config.databases if not d.unmatched}
     if not arguments:
         everything = bool(froms) or not configured
         return [_wanted(n, configured) for n in sorted(there) if everything or n in configured]
-    sure = not any(stock.error for stock in stocks)
+    sure = not any(destination.error for destination in listed)
     found: dict[str, Subject] = {}
     for argument in arguments:
         if argument in configured or argument in there:
@@ -130,16 +130,22 @@ def _unknown(argument: str, names: Sequence[str]) -> ConfigError:
     return ConfigError(message, hint=f"there are: {some}" if some else None)
 
 
-def missing(wanted: Subject, stocks: Sequence[Stock], kind: type[AnyResult]) -> AnyResult:
+def missing(wanted: Subject, listed: Sequence[Stock], kind: type[AnyResult]) -> AnyResult:
     """The result of a database of which no destination that answered has a snapshot."""
-    places = ", ".join(stock.to for stock in stocks if not stock.error)
+    places = ", ".join(destination.to for destination in listed if not destination.error)
     return kind(wanted.name, wanted.path, "failed", f"no snapshot at {places}", exit_code=1)
 
 
-def unanswered(stocks: Sequence[Stock], kind: type[AnyResult]) -> list[AnyResult]:
+def unanswered(listed: Sequence[Stock], kind: type[AnyResult]) -> list[AnyResult]:
     """One result for each destination that did not answer."""
     return [
-        kind(stock.to, None, "failed", stock.error.full_text, exit_code=stock.error.exit_code)
-        for stock in stocks
-        if stock.error
+        kind(
+            destination.to,
+            None,
+            "failed",
+            destination.error.full_text,
+            exit_code=destination.error.exit_code,
+        )
+        for destination in listed
+        if destination.error
     ]

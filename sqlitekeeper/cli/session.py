@@ -37,16 +37,16 @@ class Session:
             config = read_config(self.config_file, os.environ)
         except ConfigError:
             if self.notifies:
-                self.record.unheard = "the configuration could not be read"
+                self.record.unsent_reason = "the configuration could not be read"
             raise
         if self.notifies:
             self.record.begin(self.command, config.notify, self.console.show)
         return config
 
-    def listen(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Show what the library says while it works."""
         self.console.show(event)
-        self.record.hear(event)
+        self.record.on_event(event)
 
     def finish(
         self,
@@ -80,7 +80,7 @@ class Session:
         return code
 
 
-def each(
+def run_each(
     databases: Sequence[Database],
     work: Callable[[Database], AnyResult],
     kind: type[AnyResult],
@@ -102,12 +102,12 @@ def each_at_once(
     session: Session,
     jobs: int,
 ) -> list[AnyResult]:
-    """As `each`, with `jobs` databases at once; what `work` says comes in their order."""
+    """As `run_each`, with `jobs` databases at once; what `work` says comes in their order."""
 
-    def attempt(database: Database, listen: Listener) -> AnyResult:
-        return _attempt(database, lambda one: work(one, listen), kind, must_exist=True)
+    def attempt(database: Database, on_event: Listener) -> AnyResult:
+        return _attempt(database, lambda one: work(one, on_event), kind, must_exist=True)
 
-    return in_order(databases, attempt, jobs, session.listen)
+    return in_order(databases, attempt, jobs, session.on_event)
 
 
 def _attempt(

@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlitekeeper.config import parsers as values
 from sqlitekeeper.config.names import check_name, default_name, fill, folded
 from sqlitekeeper.config.paths import absolute, is_regular_file
-from sqlitekeeper.config.position import Spot
+from sqlitekeeper.config.position import Position
 from sqlitekeeper.config.quoting import readable
 from sqlitekeeper.config.settings import COMMAND_LINE, Database
 from sqlitekeeper.errors import ConfigError
@@ -99,14 +99,14 @@ def _folders_below(folder: Path) -> Iterable[Path]:
         yield Path(root)
 
 
-def databases(value: object, spot: Spot) -> tuple[Database, ...]:
+def databases(value: object, position: Position) -> tuple[Database, ...]:
     """Every database that `[[databases]]` names, in its order, matches of a glob sorted.
 
     Raises:
         ConfigError: a bad entry, or two databases of one name or one file.
     """
     found = tuple(
-        database for entries in values.tables(_expanded)(value, spot) for database in entries
+        database for entries in values.tables(_expanded)(value, position) for database in entries
     )
     refuse_twins(found)
     return found
@@ -188,21 +188,21 @@ def _new_name(first: Database, second: Database) -> str:
     return 'give one of them another name: name = "..."'
 
 
-def _expanded(value: object, spot: Spot) -> tuple[Database, ...]:
-    entry = _entry(value, spot)
-    written = absolute(entry.path, spot.source.folder)
+def _expanded(value: object, position: Position) -> tuple[Database, ...]:
+    entry = _entry(value, position)
+    written = absolute(entry.path, position.source.folder)
     if entry.exclude and not is_pattern(entry.path):
-        raise spot.at("exclude").error("has no use beside a path without *, ? or [")
+        raise position.at("exclude").error("has no use beside a path without *, ? or [")
     matches = [written]
     if is_pattern(entry.path) and not is_regular_file(written):
-        matches = _matches(entry, spot.source.folder)
+        matches = _matches(entry, position.source.folder)
     return tuple(
         Database(
-            name=_name(entry.name, path, spot),
+            name=_name(entry.name, path, position),
             path=path,
             backup=entry.backup,
             optional=entry.optional,
-            origin=str(spot),
+            origin=str(position),
             unmatched=not matches,
             journal_mode=entry.journal_mode,
             auto_vacuum=entry.auto_vacuum,
@@ -233,21 +233,23 @@ def _excluded(path: Path, exclude: tuple[str, ...], base: Path) -> bool:
     return any(fnmatchcase(way, pattern) for pattern in exclude for way in ways)
 
 
-def _name(template: str | None, path: Path, spot: Spot) -> str:
+def _name(template: str | None, path: Path, position: Position) -> str:
     if template is None:
         try:
             return default_name(path)
         except ConfigError as error:
-            raise spot.at("path").error(error.message, hint=error.hint) from None
+            raise position.at("path").error(error.message, hint=error.hint) from None
     fillers = {
         "stem": lambda: path.stem,
         "parent": lambda: path.parent.name,
-        "hostname": spot.source.hostname,
+        "hostname": position.source.hostname,
     }
     try:
         name = fill(template, fillers)
     except ValueError as error:
-        raise spot.at("name").error(str(error)) from None
+        raise position.at("name").error(str(error)) from None
     if reason := check_name(name):
-        raise spot.at("name").error(f"{name!r} cannot be the name of {readable(path)}: {reason}")
+        raise position.at("name").error(
+            f"{name!r} cannot be the name of {readable(path)}: {reason}"
+        )
     return name

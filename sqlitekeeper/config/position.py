@@ -49,13 +49,13 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Position:
     """A key of the file: `Spot(source).at("databases").at(0).at("path")`."""
 
     source: Source
     key: str = ""
 
-    def at(self, step: str | int) -> "Spot":
+    def at(self, step: str | int) -> "Position":
         """The key or the list index below this one."""
         if isinstance(step, int):
             return replace(self, key=f"{self.key}[{step}]")

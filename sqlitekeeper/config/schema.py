@@ -6,7 +6,7 @@ from typing import Any
 from sqlitekeeper.config import parsers as values
 from sqlitekeeper.config.databases import databases
 from sqlitekeeper.config.overlaps import Place, refuse_databases_there, refuse_shared_places
-from sqlitekeeper.config.position import Source, Spot
+from sqlitekeeper.config.position import Position, Source
 from sqlitekeeper.config.settings import (
     NOTIFYING,
     BackupSettings,
@@ -53,14 +53,14 @@ _NOTIFY: values.Keys = {
 }
 
 
-def _backup(value: object, spot: Spot) -> BackupSettings:
-    found = values.read_table(value, spot, _BACKUP)
+def _backup(value: object, position: Position) -> BackupSettings:
+    found = values.read_table(value, position, _BACKUP)
     for duration in ("max_age", "timeout"):
         if duration in found:
             found[f"{duration}_seconds"] = found.pop(duration)
     settings = BackupSettings(**found)
     if settings.prune and not any(getattr(settings, keep) for keep in _KEEPS):
-        raise spot.error(
+        raise position.error(
             "every keep_* is 0, so that prune would delete all snapshots;"
             " keep some, or set prune = false"
         )
@@ -76,15 +76,15 @@ def _file_set(**found: Any) -> FileSet:
     return FileSet(**found)
 
 
-def _files(value: object, spot: Spot) -> tuple[FileSet, ...]:
+def _files(value: object, position: Position) -> tuple[FileSet, ...]:
     found = values.tables(values.record(_file_set, _FILES, required=("name", "path", "to")))(
-        value, spot
+        value, position
     )
     names = [files.name for files in found]
     for index, name in enumerate(names):
         if name in names[:index]:
-            first = spot.at(names.index(name)).key
-            raise spot.at(index).at("name").error(f"{name} is the name of {first} too")
+            first = position.at(names.index(name)).key
+            raise position.at(index).at("name").error(f"{name} is the name of {first} too")
     return found
 
 
@@ -105,7 +105,7 @@ def parse_document(document: Mapping[str, object], source: Source) -> dict[str, 
     Raises:
         ConfigError: the first thing that is wrong, with its file and key.
     """
-    top = Spot(source)
+    top = Position(source)
     found: dict[str, Any] = values.read_table(document, top, _DOCUMENT)
     if files := found.get("files", ()):
         destinations = found.get("backup", BackupSettings()).to

@@ -102,7 +102,7 @@ class NotifySettings:
     on_failure: tuple[str, ...] = ()
     on_success: tuple[str, ...] = ()
 
-    def hears_of(self, command: str) -> bool:
+    def notifies_of(self, command: str) -> bool:
         """Whether anybody is to be told of this command's runs."""
         listeners = self.ping_url or self.on_failure or self.on_success
         return bool(listeners) and command in self.commands

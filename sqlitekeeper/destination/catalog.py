@@ -18,7 +18,7 @@ from sqlitekeeper.rclone.listing import RemoteObject
 
 _OLD = len("-20261123T030000Z.sqlite3")
 _REST = {_OLD, _OLD + len("-") + TOKEN_LENGTH}
-Mark = Literal["proven", "failed"]
+DrillOutcome = Literal["proven", "failed"]
 # What there is of snapshots, by the time and path of each, then by kind.
 _Kinds = dict[tuple[datetime, str], dict[str, RemoteObject]]
 
@@ -48,9 +48,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot with its manifest; `mark` is what the last drill of it left.
+    """A snapshot with its manifest; `drill_outcome` is what the last drill of it left.
 
-    `papers` are the objects beside it: its manifest, then the marks.
+    `metadata` are the objects beside it: its manifest, then the marks.
     """
 
     database: str
@@ -58,12 +58,12 @@ class Snapshot:
     object: str
     taken_at: datetime
     bytes: int
-    mark: Mark | None = None
-    papers: tuple[RemoteObject, ...] = field(default=(), compare=False)
+    drill_outcome: DrillOutcome | None = None
+    metadata: tuple[RemoteObject, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseShelf:
+class DatabaseCatalog:
     """What a destination holds of one database; snapshots newest first, those of one
     second by name.
 
@@ -83,13 +83,13 @@ class DatabaseShelf:
         return self.snapshots[0] if self.snapshots else None
 
     @property
-    def newest_papers(self) -> tuple[RemoteObject, ...]:
+    def newest_metadata(self) -> tuple[RemoteObject, ...]:
         """What tells of the youngest snapshot: its own manifest, and latest.json."""
-        own = self.newest.papers[:1] if self.newest else ()
+        own = self.newest.metadata[:1] if self.newest else ()
         return (*own, self.latest) if self.latest else own
 
 
-def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseShelf]:
+def read_catalog(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseCatalog]:
     """Sort the listing of a destination by database; what is not keeper's is left out."""
     found: dict[str, _Kinds] = defaultdict(dict)
     latest: dict[str, RemoteObject] = {}
@@ -102,31 +102,33 @@ def read_shelves(to: str, objects: Iterable[RemoteObject]) -> dict[str, Database
             if item.path == latest_object(folder) and is_database_name(folder):
                 latest[folder] = item
     return {
-        database: _shelf(to, database, found.get(database, {}), latest.get(database))
+        database: _catalog(to, database, found.get(database, {}), latest.get(database))
         for database in sorted(found.keys() | latest.keys())
     }
 
 
-def _shelf(
+def _catalog(
     to: str,
     database: str,
     by_snapshot: _Kinds,
     latest: RemoteObject | None,
-) -> DatabaseShelf:
+) -> DatabaseCatalog:
     snapshots: list[Snapshot] = []
     orphans: list[RemoteObject] = []
     for taken_at, path in sorted(by_snapshot, reverse=True):
         kinds = by_snapshot[taken_at, path]
         if "sqlite3" in kinds and "json" in kinds:
             item = kinds["sqlite3"]
-            mark: Mark | None = (
+            drill_outcome: DrillOutcome | None = (
                 "failed" if "failed.json" in kinds else "proven" if "proven.json" in kinds else None
             )
-            papers = tuple(
+            metadata = tuple(
                 kinds[kind] for kind in ("json", "proven.json", "failed.json") if kind in kinds
             )
-            snapshots.append(Snapshot(database, to, path, taken_at, item.bytes, mark, papers))
+            snapshots.append(
+                Snapshot(database, to, path, taken_at, item.bytes, drill_outcome, metadata)
+            )
             orphans += (kinds[kind] for kind in kinds if kind.endswith(".partial"))
         else:
             orphans += kinds.values()
-    return DatabaseShelf(database, tuple(snapshots), tuple(orphans), latest)
+    return DatabaseCatalog(database, tuple(snapshots), tuple(orphans), latest)

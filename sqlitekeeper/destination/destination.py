@@ -31,7 +31,7 @@ class Destination:
         return self.listing is not None and path in self.listing
 
 
-def look(rclone: Rclone, to: str) -> Destination:
+def list_destination(rclone: Rclone, to: str) -> Destination:
     """List a destination, once for the whole run."""
     try:
         return Destination(to, rclone.list_objects(to))
@@ -39,18 +39,18 @@ def look(rclone: Rclone, to: str) -> Destination:
         return Destination(to, None, error)
 
 
-def look_at(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
+def list_destinations(rclone: Rclone, destinations: Sequence[str]) -> list[Destination]:
     """List every destination once; one that does not answer has its `error` set.
 
     Raises:
         RcloneError: none of them answers.
     """
-    found = [look(rclone, to) for to in destinations]
-    refuse_silence(found)
+    found = [list_destination(rclone, to) for to in destinations]
+    require_one_answers(found)
     return found
 
 
-def refuse_silence(destinations: Sequence[Destination]) -> list[RcloneError]:
+def require_one_answers(destinations: Sequence[Destination]) -> list[RcloneError]:
     """Why destinations could not be listed, those that could not.
 
     Raises:
@@ -58,11 +58,11 @@ def refuse_silence(destinations: Sequence[Destination]) -> list[RcloneError]:
     """
     errors = [destination.error for destination in destinations if destination.error]
     if errors and len(errors) == len(destinations):
-        raise together(errors)
+        raise combined_error(errors)
     return errors
 
 
-def together(errors: Sequence[RcloneError]) -> RcloneError:
+def combined_error(errors: Sequence[RcloneError]) -> RcloneError:
     """Several destinations' errors as one."""
     if len(errors) == 1:
         return errors[0]

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlitekeeper.destination.catalog import Mark, Snapshot
+from sqlitekeeper.destination.catalog import DrillOutcome, Snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.hold import with_hold
-from sqlitekeeper.destination.layout import is_ahead, mark_object
+from sqlitekeeper.destination.layout import drill_record_object, is_ahead
 from sqlitekeeper.destination.manifest import encode, parse_manifest, timestamp
-from sqlitekeeper.destination.metadata import fetch_papers, store_papers
+from sqlitekeeper.destination.metadata import fetch_metadata, store_metadata
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
 
 FORMAT = 1
-KINDS: tuple[Mark, ...] = ("proven", "failed")
+KINDS: tuple[DrillOutcome, ...] = ("proven", "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class DrillRecord:
 
     object: str
     at: datetime | None
-    outcome: Mark
+    outcome: DrillOutcome
     reason: str | None = None
 
     @property
     def path(self) -> str:
         """Where its mark belongs."""
-        return mark_object(self.object, self.outcome)
+        return drill_record_object(self.object, self.outcome)
 
     def text(self, host: str) -> bytes:
         """Its mark as the bytes of a file."""
@@ -51,53 +51,53 @@ class DrillRecord:
         return (json.dumps(value, indent=2) + "\n").encode()
 
 
-def leave_marks(
+def write_drill_records(
     rclone: Rclone,
     destination: Destination,
     records: Sequence[DrillRecord],
     host: str,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> list[DrillRecord]:
     """Upload marks, in one rclone run, and delete what they contradict, in another.
 
     Returns those that the destination did not take; that, and what it does not
     delete, is told as a warning.
     """
-    problems = store_papers(rclone, destination, {one.path: one.text(host) for one in records})
+    problems = store_metadata(rclone, destination, {one.path: one.text(host) for one in records})
     opposite = [
         path
         for one in records
         if one.path not in problems
-        for path in (mark_object(one.object, kind) for kind in KINDS if kind != one.outcome)
+        for path in (drill_record_object(one.object, kind) for kind in KINDS if kind != one.outcome)
         if destination.has(path)
     ]
     error = rclone.delete(destination.to, opposite).error if opposite else None
     if error:
         text = f"{destination.to}: marks of earlier drills stay: {error.full_text}"
-        listen(Note("", text, Level.WARNING))
+        on_event(Note("", text, Level.WARNING))
     if problems:
         said = "; ".join(dict.fromkeys(problems.values()))
         text = f"{destination.to}: takes no marks, so only this host remembers the drill: {said}"
-        listen(Note("", text, Level.WARNING))
+        on_event(Note("", text, Level.WARNING))
     return [one for one in records if one.path in problems]
 
 
-def lift_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) -> None:
+def release_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) -> None:
     """Let a database be pruned again: rewrite its latest.json, as it is now, without the hold.
 
     Raises:
         KeeperError: it could not be read, or not be written.
     """
-    contents = fetch_papers(rclone, destination.to, [latest])
+    contents = fetch_metadata(rclone, destination.to, [latest])
     manifest = parse_manifest(contents.get(latest.path, b""), f"{destination.to}/{latest.path}")
     text = encode(with_hold(manifest.raw, None))
-    if problem := store_papers(rclone, destination, {latest.path: text}).get(latest.path):
+    if problem := store_metadata(rclone, destination, {latest.path: text}).get(latest.path):
         raise KeeperError(problem)
 
 
-def marks_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:
+def drill_records_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:
     """The marks that lie beside some snapshots."""
-    return [paper for snapshot in snapshots for paper in snapshot.papers if _kind(paper)]
+    return [entry for snapshot in snapshots for entry in snapshot.metadata if _kind(entry)]
 
 
 def last_drills(
@@ -114,9 +114,9 @@ def last_drills(
     found = {}
     for snapshot in snapshots:
         last, own = last_drill(snapshot, contents, now), remembered.get(snapshot.object)
-        marked_at = last.at if last else None
+        recorded_at = last.at if last else None
         at = own.at if own and own.at and not is_ahead(own.at, now) else None
-        if at and (marked_at is None or marked_at < at):
+        if at and (recorded_at is None or recorded_at < at):
             last = own
         if last:
             found[snapshot.object] = last
@@ -131,9 +131,9 @@ def last_drill(
     Of two the younger one counts, and failed where one of them cannot be read.
     """
     found = []
-    for paper in snapshot.papers:
-        if kind := _kind(paper):
-            at = _time_of(contents.get(paper.path, b""), snapshot.object, kind, now)
+    for entry in snapshot.metadata:
+        if kind := _kind(entry):
+            at = _time_of(contents.get(entry.path, b""), snapshot.object, kind, now)
             found.append(DrillRecord(snapshot.object, at, kind))
     times = [one.at for one in found if one.at is not None]
     if len(times) < len(found):
@@ -142,14 +142,14 @@ def last_drill(
     return max(pairs, key=lambda pair: (pair[0], pair[1].outcome == "failed"))[1] if found else None
 
 
-def _kind(paper: RemoteObject) -> Mark | None:
+def _kind(entry: RemoteObject) -> DrillOutcome | None:
     for kind in KINDS:
-        if paper.path.endswith(f".{kind}.json"):
+        if entry.path.endswith(f".{kind}.json"):
             return kind
     return None
 
 
-def _time_of(text: bytes, snapshot: str, kind: Mark, now: datetime) -> datetime | None:
+def _time_of(text: bytes, snapshot: str, kind: DrillOutcome, now: datetime) -> datetime | None:
     """When the drill was, as a mark that anyone may have written says it; None if it makes none."""
     try:
         value = json.loads(text)

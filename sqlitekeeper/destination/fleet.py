@@ -8,18 +8,18 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import last_drills
 from sqlitekeeper.destination.layout import LATEST, parse_object
 from sqlitekeeper.destination.manifest import Manifest, ManifestError
-from sqlitekeeper.destination.metadata import try_papers
+from sqlitekeeper.destination.metadata import try_metadata
 from sqlitekeeper.destination.status import (
     Evidence,
     Limits,
     StatusEntry,
     judge,
-    papers_of,
+    metadata_of,
     read_latest,
 )
 from sqlitekeeper.errors import CheckError
@@ -28,11 +28,11 @@ from sqlitekeeper.rclone.listing import RemoteObject
 
 
 @dataclass(frozen=True, slots=True)
-class _Spot:
-    """One database of one host; its shelf's paths are below the host's folder."""
+class _HostFolder:
+    """One database of one host; its catalog's paths are below the host's folder."""
 
     prefix: str
-    shelf: DatabaseShelf
+    catalog: DatabaseCatalog
 
     @property
     def below(self) -> str:
@@ -48,41 +48,43 @@ def fleet_status(destination: Destination, rclone: Rclone, limits: Limits) -> li
     """
     if destination.error:
         raise destination.error
-    to, spots = destination.to, list(_spots(destination))
+    to, positions = destination.to, list(_host_folders(destination))
     nothing = CheckError(
         f"{to}: there is no snapshot below it",
         hint="give the folder that the hosts ship to, or one above it",
     )
-    if not spots:
+    if not positions:
         raise nothing
-    papers = {
-        f"{spot.below}{paper.path}": paper for spot in spots for paper in papers_of([spot.shelf])
+    metadata = {
+        f"{position.below}{entry.path}": entry
+        for position in positions
+        for entry in metadata_of([position.catalog])
     }
-    wanted = [replace(paper, path=path) for path, paper in papers.items()]
-    contents, error = try_papers(rclone, to, wanted)
+    wanted = [replace(entry, path=path) for path, entry in metadata.items()]
+    contents, error = try_metadata(rclone, to, wanted)
     entries = []
-    for spot in spots:
+    for position in positions:
         here = {
-            path.removeprefix(spot.below): text
+            path.removeprefix(position.below): text
             for path, text in contents.items()
-            if path.startswith(f"{spot.below}{spot.shelf.database}/")
+            if path.startswith(f"{position.below}{position.catalog.database}/")
         }
-        at = f"{to.rstrip('/')}/{spot.prefix}" if spot.prefix else to
-        latest = read_latest(spot.shelf, spot.shelf.latest, here, at, error)
-        if not spot.shelf.snapshots and isinstance(latest, ManifestError) and here:
+        at = f"{to.rstrip('/')}/{position.prefix}" if position.prefix else to
+        latest = read_latest(position.catalog, position.catalog.latest, here, at, error)
+        if not position.catalog.snapshots and isinstance(latest, ManifestError) and here:
             # Others call their files latest.json, too: what `keeper files` has shipped, say.
             continue
-        drills = last_drills(spot.shelf.snapshots, here, {}, limits.now)
-        subject = Subject(spot.shelf.database)
-        entry = judge(subject, at, spot.shelf, Evidence(latest, drills), limits)
-        host = spot.prefix or (latest.host if isinstance(latest, Manifest) else "")
+        drills = last_drills(position.catalog.snapshots, here, {}, limits.now)
+        subject = Subject(position.catalog.database)
+        entry = judge(subject, at, position.catalog, Evidence(latest, drills), limits)
+        host = position.prefix or (latest.host if isinstance(latest, Manifest) else "")
         entries.append(replace(entry, host=host))
     if not entries:
         raise nothing
     return entries
 
 
-def _spots(destination: Destination) -> Iterable[_Spot]:
+def _host_folders(destination: Destination) -> Iterable[_HostFolder]:
     by_prefix: dict[str, list[RemoteObject]] = defaultdict(list)
     for item in (destination.listing or {}).values():
         prefix, name, file = _split(item.path)
@@ -90,9 +92,9 @@ def _spots(destination: Destination) -> Iterable[_Spot]:
             by_prefix[prefix].append(replace(item, path=f"{name}/{file}"))
     for prefix in sorted(by_prefix):
         at = f"{destination.to}/{prefix}"
-        for shelf in read_shelves(at, by_prefix[prefix]).values():
-            if shelf.latest or shelf.snapshots:
-                yield _Spot(prefix, shelf)
+        for catalog in read_catalog(at, by_prefix[prefix]).values():
+            if catalog.latest or catalog.snapshots:
+                yield _HostFolder(prefix, catalog)
 
 
 def _split(path: str) -> tuple[str, str, str]:

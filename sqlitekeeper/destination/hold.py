@@ -10,10 +10,10 @@ from sqlitekeeper.wording import counted
 
 HOLD = "hold"
 NAMED = 5
-Falls = Mapping[str, tuple[int, int]]
+LostRows = Mapping[str, tuple[int, int]]
 
 
-def on_hold(database: str, tables: Falls) -> str:
+def on_hold(database: str, tables: LostRows) -> str:
     """Which table fell from what to what, the first few of them, and how to say that it is well."""
     said = [
         f"{table} fell from {counted(before, 'row')} to {after:,}"
@@ -34,7 +34,7 @@ class Hold:
     """Why a database is not pruned: since when, and which tables fell from what to what."""
 
     since: str
-    tables: Falls
+    tables: LostRows
 
     @property
     def manifest_value(self) -> dict[str, Any]:

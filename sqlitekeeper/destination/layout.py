@@ -71,9 +71,9 @@ def manifest_object(snapshot: str) -> str:
     return snapshot.removesuffix(".sqlite3") + ".json"
 
 
-def mark_object(snapshot: str, mark: Literal["proven", "failed"]) -> str:
+def drill_record_object(snapshot: str, drill_outcome: Literal["proven", "failed"]) -> str:
     """The path of the mark that a drill leaves beside a snapshot."""
-    return f"{snapshot.removesuffix('.sqlite3')}.{mark}.json"
+    return f"{snapshot.removesuffix('.sqlite3')}.{drill_outcome}.json"
 
 
 def latest_object(database: str) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sqlitekeeper.destination.catalog import DatabaseShelf
+from sqlitekeeper.destination.catalog import DatabaseCatalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.manifest import (
     MAX_MANIFEST_BYTES,
@@ -21,24 +21,26 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
 
-PREFIX = "keeper-papers-"
+PREFIX = "keeper-metadata-"
 
 
 def newest_manifests(
-    rclone: Rclone, to: str, shelves: Iterable[DatabaseShelf]
+    rclone: Rclone, to: str, catalogs: Iterable[DatabaseCatalog]
 ) -> dict[str, Manifest | ManifestError]:
     """The newest manifest of each database that has one, all in one rclone run.
 
     Raises:
         RcloneError: some could not be downloaded.
     """
-    papers = {shelf.database: shelf.newest_papers for shelf in shelves if shelf.newest_papers}
-    if not papers:
+    metadata = {
+        catalog.database: catalog.newest_metadata for catalog in catalogs if catalog.newest_metadata
+    }
+    if not metadata:
         return {}
-    fetched = fetch_manifests(rclone, to, (paper for each in papers.values() for paper in each))
+    fetched = fetch_manifests(rclone, to, (entry for each in metadata.values() for entry in each))
     found = {}
-    for database, each in papers.items():
-        manifest = _last_word([fetched[paper.path] for paper in each])
+    for database, each in metadata.items():
+        manifest = _last_word([fetched[entry.path] for entry in each])
         if isinstance(manifest, Manifest) and manifest.database != database:
             other = f"{to}/{each[-1].path}: is the manifest of {manifest.database!r}"
             manifest = ManifestError(other)
@@ -46,18 +48,18 @@ def newest_manifests(
     return found
 
 
-def _last_word(papers: list[Manifest | ManifestError]) -> Manifest | ManifestError:
+def _last_word(metadata: list[Manifest | ManifestError]) -> Manifest | ManifestError:
     """Which of a snapshot's own manifest and latest.json tells what is true now.
 
     latest.json, unless it is older: it did not arrive with the newest snapshot.
     One that cannot be read leaves both in doubt.
     """
-    last = papers[-1]
-    for paper in papers:
-        if isinstance(paper, ManifestError):
-            return paper
-        if isinstance(last, Manifest) and _order(paper) > _order(last):
-            last = paper
+    last = metadata[-1]
+    for entry in metadata:
+        if isinstance(entry, ManifestError):
+            return entry
+        if isinstance(last, Manifest) and _order(entry) > _order(last):
+            last = entry
     return last
 
 
@@ -75,7 +77,7 @@ def _folder(parent: Path | None = None) -> Iterator[Path]:
         yield folder
 
 
-def try_papers(
+def try_metadata(
     rclone: Rclone, to: str, objects: Iterable[RemoteObject], parent: Path | None = None
 ) -> tuple[dict[str, bytes], RcloneError | None]:
     """The contents of small objects, by path, and why some are missing if rclone says so.
@@ -99,13 +101,13 @@ def try_papers(
     return contents, report.error if len(contents) < len(paths) else None
 
 
-def fetch_papers(rclone: Rclone, to: str, objects: Iterable[RemoteObject]) -> dict[str, bytes]:
-    """As `try_papers`, for those who need all that are not too large.
+def fetch_metadata(rclone: Rclone, to: str, objects: Iterable[RemoteObject]) -> dict[str, bytes]:
+    """As `try_metadata`, for those who need all that are not too large.
 
     Raises:
         RcloneError: rclone failed, and some are missing.
     """
-    contents, error = try_papers(rclone, to, objects)
+    contents, error = try_metadata(rclone, to, objects)
     if error:
         raise error
     return contents
@@ -117,10 +119,10 @@ def fetch_manifests(
     """Manifests by path; one that cannot be used is an error in its place.
 
     Raises:
-        RcloneError: as `fetch_papers`.
+        RcloneError: as `fetch_metadata`.
     """
     wanted = list(objects)
-    contents = fetch_papers(rclone, to, wanted)
+    contents = fetch_metadata(rclone, to, wanted)
     return {item.path: read_manifest(item, contents, to) for item in wanted}
 
 
@@ -139,7 +141,7 @@ def read_manifest(
     return ManifestError(f"{where}: could not be downloaded")
 
 
-def store_papers(
+def store_metadata(
     rclone: Rclone,
     destination: Destination,
     texts: Mapping[str, bytes],
@@ -184,12 +186,14 @@ def _read_back(
     parent: Path | None,
     newer_will_do: bool,
 ) -> dict[str, str]:
-    """What is wrong with papers at a destination, by path; what is not as it was sent is read.
+    """What is wrong with metadata at a destination, by path; what is not as it was sent is read.
 
     A part of one that was sent is deleted: it would be in the way of everyone
     who reads what there is.
     """
-    seen = {path: paper_problem(path, text, held, destination.to) for path, text in texts.items()}
+    seen = {
+        path: metadata_problem(path, text, held, destination.to) for path, text in texts.items()
+    }
     problems = {path: problem for path, problem in seen.items() if problem}
     strange = [held[path] for path in problems if path in held]
     if newer_will_do:
@@ -197,7 +201,7 @@ def _read_back(
         strange += [held[p] for p in texts if p not in problems and not _digests(held[p], texts[p])]
     if not strange:
         return problems
-    contents, _ = try_papers(rclone, destination.to, strange, parent)
+    contents, _ = try_metadata(rclone, destination.to, strange, parent)
     parts = []
     for item in strange:
         found, sent = contents.get(item.path), texts[item.path]
@@ -216,8 +220,10 @@ def _read_back(
     return problems
 
 
-def paper_problem(path: str, text: bytes, held: Mapping[str, RemoteObject], to: str) -> str | None:
-    """What is wrong with a paper at the destination `to`, as far as size and hash tell.
+def metadata_problem(
+    path: str, text: bytes, held: Mapping[str, RemoteObject], to: str
+) -> str | None:
+    """What is wrong with metadata at the destination `to`, as far as size and hash tell.
 
     The size alone would not tell a stale latest.json from a fresh one, so a
     hash is compared where the destination knows one.
@@ -231,7 +237,7 @@ def paper_problem(path: str, text: bytes, held: Mapping[str, RemoteObject], to: 
 
 
 def _digests(found: RemoteObject, text: bytes) -> list[tuple[str, str]]:
-    """The hashes of a paper that its destination knows, each with that of what was sent."""
+    """The hashes of metadata that its destination knows, each with that of what was sent."""
     return [
         (given, hashlib.new(algorithm, text, usedforsecurity=False).hexdigest())
         for algorithm in ("md5", "sha1", "sha256")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
 from sqlitekeeper.destination.drill_records import DrillRecord
 from sqlitekeeper.destination.hold import hold_of, on_hold
 from sqlitekeeper.destination.layout import is_ahead, parse_object
@@ -33,17 +33,23 @@ REFUSED = "not deleted"
 ORPHAN_AGE = timedelta(days=1)
 
 
-def kept_by(shelf: DatabaseShelf, policy: Policy, now: datetime) -> dict[Snapshot, tuple[str, ...]]:
+def kept_by(
+    catalog: DatabaseCatalog, policy: Policy, now: datetime
+) -> dict[Snapshot, tuple[str, ...]]:
     """For each snapshot, newest first, what keeps it; nothing does: it goes.
 
     A snapshot that failed its drill, or that a clock far ahead has dated in the
     future, takes no one's place: the rules apply as if it were not there, too.
     The last one that passed stays for as long as no newer one has.
     """
-    plain = rules_that_keep((s.taken_at for s in shelf.snapshots), policy)
-    good = [s for s in shelf.snapshots if s.mark != "failed" and not is_ahead(s.taken_at, now)]
+    plain = rules_that_keep((s.taken_at for s in catalog.snapshots), policy)
+    good = [
+        s
+        for s in catalog.snapshots
+        if s.drill_outcome != "failed" and not is_ahead(s.taken_at, now)
+    ]
     sound = rules_that_keep((s.taken_at for s in good), policy)
-    proven = next((s for s in shelf.snapshots if s.mark == "proven"), None)
+    proven = next((s for s in catalog.snapshots if s.drill_outcome == "proven"), None)
     return {
         snapshot: tuple(
             dict.fromkeys(
@@ -52,7 +58,7 @@ def kept_by(shelf: DatabaseShelf, policy: Policy, now: datetime) -> dict[Snapsho
                 + ((LAST_PROVEN,) if snapshot == proven else ())
             )
         )
-        for snapshot in shelf.snapshots
+        for snapshot in catalog.snapshots
     }
 
 
@@ -92,32 +98,32 @@ class Plan:
     @property
     def objects(self) -> tuple[str, ...]:
         """All that is to be deleted: snapshots with their manifests and marks, and orphans."""
-        papers = [(s.object, *(paper.path for paper in s.papers)) for s in self.gone]
-        return (*(path for paths in papers for path in paths), *(o.path for o in self.orphans))
+        metadata = [(s.object, *(entry.path for entry in s.metadata)) for s in self.gone]
+        return (*(path for paths in metadata for path in paths), *(o.path for o in self.orphans))
 
 
-def with_drills(shelf: DatabaseShelf, remembered: Mapping[str, DrillRecord]) -> DatabaseShelf:
-    """A shelf that also knows of those drills that left no mark at the destination."""
+def with_drills(catalog: DatabaseCatalog, remembered: Mapping[str, DrillRecord]) -> DatabaseCatalog:
+    """A catalog that also knows of those drills that left no mark at the destination."""
     snapshots = tuple(
-        replace(snapshot, mark=remembered[snapshot.object].outcome)
-        if snapshot.mark is None and snapshot.object in remembered
+        replace(snapshot, drill_outcome=remembered[snapshot.object].outcome)
+        if snapshot.drill_outcome is None and snapshot.object in remembered
         else snapshot
-        for snapshot in shelf.snapshots
+        for snapshot in catalog.snapshots
     )
-    return replace(shelf, snapshots=snapshots)
+    return replace(catalog, snapshots=snapshots)
 
 
-def plan_prune(shelf: DatabaseShelf, to: str, policy: Policy, now: datetime) -> Plan:
+def plan_prune(catalog: DatabaseCatalog, to: str, policy: Policy, now: datetime) -> Plan:
     """Which objects of a database go, and why the rest stays."""
-    rules = kept_by(shelf, policy, now)
+    rules = kept_by(catalog, policy, now)
     return Plan(
-        shelf.database,
+        catalog.database,
         to,
         kept=tuple((snapshot, why) for snapshot, why in rules.items() if why),
         gone=tuple(snapshot for snapshot, why in rules.items() if not why),
         orphans=tuple(
             orphan
-            for orphan in shelf.orphans
+            for orphan in catalog.orphans
             if (name := parse_object(orphan.path)) and now - name.taken_at > ORPHAN_AGE
         ),
     )
@@ -132,7 +138,9 @@ class Pruned:
     error: RcloneError | None = None
 
 
-def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener = ignore) -> Pruned:
+def carry_out(
+    rclone: Rclone, to: str, plans: Sequence[Plan], on_event: Listener = ignore
+) -> Pruned:
     """Delete what the plans for a destination say; rclone is not run if nothing goes."""
     objects = [path for plan in plans for path in plan.objects]
     report = rclone.delete(to, [path for path in objects if path.endswith(".json")])
@@ -140,36 +148,36 @@ def carry_out(rclone: Rclone, to: str, plans: Sequence[Plan], listen: Listener =
         snapshot.object
         for plan in plans
         for snapshot in plan.gone
-        if not {paper.path for paper in snapshot.papers} <= report.done
+        if not {entry.path for entry in snapshot.metadata} <= report.done
     }
     rest = [path for path in objects if not path.endswith(".json") and path not in described]
     last = rclone.delete(to, rest)
     report = Report(report.done | last.done, {**report.errors, **last.errors})
     deleted = tuple(path for path in objects if path in report.done)
     for plan in plans:
-        _tell(plan, report.done, listen)
+        _report(plan, report.done, on_event)
     if report.error:
         left = f"{len(objects) - len(deleted)} of {counted(len(objects), 'object')}"
         text = f"{to}: {left} could not be deleted: {report.error.full_text}"
-        listen(Note("", text, Level.WARNING))
+        on_event(Note("", text, Level.WARNING))
     return Pruned(to, deleted, report.error)
 
 
-def _tell(plan: Plan, done: frozenset[str], listen: Listener) -> None:
+def _report(plan: Plan, done: frozenset[str], on_event: Listener) -> None:
     went = sum(snapshot.object in done for snapshot in plan.gone)
     if went:
         left = counted(len(plan.kept), "snapshot")
-        listen(Note(plan.database, f"pruned {went:,} at {plan.to}, {left} kept"))
+        on_event(Note(plan.database, f"pruned {went:,} at {plan.to}, {left} kept"))
     for orphan in plan.orphans:
         if orphan.path in done:
             cut_off = orphan.path.endswith(".partial")
             why = "its upload was cut off" if cut_off else "it had no counterpart"
             text = f"cleared {orphan.path} at {plan.to}: {why}"
-            listen(Note(plan.database, text))
+            on_event(Note(plan.database, text))
 
 
 @dataclass(frozen=True, slots=True)
-class Obstacle:
+class PruneBlock:
     """Why a database is not pruned: `keeps` in a word or two, `error` where something failed."""
 
     keeps: str
@@ -177,22 +185,22 @@ class Obstacle:
     error: KeeperError | None = None
 
 
-def obstacles(rclone: Rclone, to: str, shelves: Sequence[DatabaseShelf]) -> dict[str, Obstacle]:
+def blocks(rclone: Rclone, to: str, catalogs: Sequence[DatabaseCatalog]) -> dict[str, PruneBlock]:
     """Which databases are on hold at a destination, or may be, as it says itself."""
     try:
-        newest = newest_manifests(rclone, to, shelves)
+        newest = newest_manifests(rclone, to, catalogs)
     except (RcloneError, OSError) as error:
         trouble = as_keeper_error(error)
-        return {s.database: Obstacle(NOT_READ, trouble.full_text, trouble) for s in shelves}
-    found = {name: _obstacle(name, manifest) for name, manifest in newest.items()}
-    return {name: obstacle for name, obstacle in found.items() if obstacle}
+        return {s.database: PruneBlock(NOT_READ, trouble.full_text, trouble) for s in catalogs}
+    found = {name: _block(name, manifest) for name, manifest in newest.items()}
+    return {name: block for name, block in found.items() if block}
 
 
-def _obstacle(name: str, manifest: Manifest | ManifestError) -> Obstacle | None:
+def _block(name: str, manifest: Manifest | ManifestError) -> PruneBlock | None:
     if isinstance(manifest, ManifestError):
-        return Obstacle(NOT_READ, manifest.full_text, manifest)
+        return PruneBlock(NOT_READ, manifest.full_text, manifest)
     hold = hold_of(manifest.raw)
-    return Obstacle(ON_HOLD, on_hold(name, hold.tables)) if hold else None
+    return PruneBlock(ON_HOLD, on_hold(name, hold.tables)) if hold else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,30 +209,30 @@ class DatabasePruned:
 
     plan: Plan
     deleted: tuple[str, ...] = ()
-    obstacle: Obstacle | None = None
+    block: PruneBlock | None = None
 
 
 def prune_destination(
     rclone: Rclone,
     to: str,
-    shelves: Sequence[DatabaseShelf],
+    catalogs: Sequence[DatabaseCatalog],
     policy: Policy,
     now: datetime,
     *,
     dry_run: bool = False,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> list[DatabasePruned]:
     """Apply the rules to some databases of a destination, but not to those on hold there."""
-    plans = {shelf.database: plan_prune(shelf, to, policy, now) for shelf in shelves}
-    barred = obstacles(rclone, to, [s for s in shelves if plans[s.database].objects])
-    free = [plan for plan in plans.values() if plan.database not in barred]
-    pruned = Pruned(to) if dry_run else carry_out(rclone, to, free, listen)
+    plans = {catalog.database: plan_prune(catalog, to, policy, now) for catalog in catalogs}
+    blocked = blocks(rclone, to, [s for s in catalogs if plans[s.database].objects])
+    free = [plan for plan in plans.values() if plan.database not in blocked]
+    pruned = Pruned(to) if dry_run else carry_out(rclone, to, free, on_event)
     done = frozenset(pruned.deleted)
     results = []
     for name, plan in plans.items():
         deleted = tuple(path for path in plan.objects if path in done)
-        obstacle = barred.get(name)
-        if pruned.error and name not in barred and len(deleted) < len(plan.objects):
-            obstacle = Obstacle(REFUSED, pruned.error.full_text, pruned.error)
-        results.append(DatabasePruned(plan, deleted, obstacle))
+        block = blocked.get(name)
+        if pruned.error and name not in blocked and len(deleted) < len(plan.objects):
+            block = PruneBlock(REFUSED, pruned.error.full_text, pruned.error)
+        results.append(DatabasePruned(plan, deleted, block))
     return results

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Mark, Snapshot
-from sqlitekeeper.destination.drill_records import DrillRecord, last_drills, marks_of
+from sqlitekeeper.destination.catalog import DatabaseCatalog, DrillOutcome, Snapshot
+from sqlitekeeper.destination.drill_records import DrillRecord, drill_records_of, last_drills
 from sqlitekeeper.destination.manifest import timestamp
-from sqlitekeeper.destination.metadata import try_papers
+from sqlitekeeper.destination.metadata import try_metadata
 from sqlitekeeper.destination.prune import kept_by, with_drills
 from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.events import Level, Listener, Note, ignore
@@ -27,18 +27,18 @@ class ListedSnapshot:
     taken_at: str
     bytes: int
     kept_by: tuple[str, ...]
-    proof: Mark | None = None
+    proof: DrillOutcome | None = None
     proof_at: str | None = None
 
 
 def list_snapshots(
     rclone: Rclone,
     to: str,
-    shelves: Iterable[DatabaseShelf],
+    catalogs: Iterable[DatabaseCatalog],
     policy: Policy,
     remembered: Mapping[str, DrillRecord],
     now: datetime,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> list[ListedSnapshot]:
     """The snapshots of some databases at one destination.
 
@@ -46,12 +46,12 @@ def list_snapshots(
     any. `remembered` has those that left none there.
     """
     rules: dict[Snapshot, tuple[str, ...]] = {}
-    for shelf in shelves:
-        rules |= kept_by(with_drills(shelf, remembered), policy, now)
-    contents, error = try_papers(rclone, to, marks_of(rules))
+    for catalog in catalogs:
+        rules |= kept_by(with_drills(catalog, remembered), policy, now)
+    contents, error = try_metadata(rclone, to, drill_records_of(rules))
     if error:
         text = f"{to}: when drills were cannot be read: {error.full_text}"
-        listen(Note("", text, Level.WARNING))
+        on_event(Note("", text, Level.WARNING))
     drills = last_drills(rules, contents, remembered, now)
     listed = []
     for snapshot, why in rules.items():

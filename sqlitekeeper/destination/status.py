@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot, Subject, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot, Subject, read_catalog
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.drill_records import DrillRecord, last_drills, marks_of
+from sqlitekeeper.destination.drill_records import DrillRecord, drill_records_of, last_drills
 from sqlitekeeper.destination.hold import hold_of, on_hold
 from sqlitekeeper.destination.layout import is_ahead
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, timestamp
-from sqlitekeeper.destination.metadata import read_manifest, try_papers
+from sqlitekeeper.destination.metadata import read_manifest, try_metadata
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
@@ -92,59 +92,59 @@ def _at(
     to = destination.to
     if destination.error:
         return [failed(one, to, destination.error) for one in subjects]
-    shelves = read_shelves(to, (destination.listing or {}).values())
-    wanted = [shelves[one.name] for one in subjects if one.name in shelves]
-    contents, error = try_papers(rclone, to, papers_of(wanted))
+    catalogs = read_catalog(to, (destination.listing or {}).values())
+    wanted = [catalogs[one.name] for one in subjects if one.name in catalogs]
+    contents, error = try_metadata(rclone, to, metadata_of(wanted))
     known = remembered.get(to, {})
     entries = []
     for subject in subjects:
-        shelf = shelves.get(subject.name) or DatabaseShelf(subject.name, (), (), None)
-        drills = last_drills(shelf.snapshots, contents, known, limits.now)
-        evidence = Evidence(read_latest(shelf, shelf.latest, contents, to, error), drills)
-        entries.append(judge(subject, to, shelf, evidence, limits))
+        catalog = catalogs.get(subject.name) or DatabaseCatalog(subject.name, (), (), None)
+        drills = last_drills(catalog.snapshots, contents, known, limits.now)
+        evidence = Evidence(read_latest(catalog, catalog.latest, contents, to, error), drills)
+        entries.append(judge(subject, to, catalog, evidence, limits))
     return entries
 
 
-def papers_of(shelves: Iterable[DatabaseShelf]) -> list[RemoteObject]:
+def metadata_of(catalogs: Iterable[DatabaseCatalog]) -> list[RemoteObject]:
     """What has to be read of some databases: each latest.json, and the marks of drills."""
-    papers = []
-    for shelf in shelves:
-        papers += [shelf.latest] if shelf.latest else []
-        papers += marks_of(shelf.snapshots)
-    return papers
+    metadata = []
+    for catalog in catalogs:
+        metadata += [catalog.latest] if catalog.latest else []
+        metadata += drill_records_of(catalog.snapshots)
+    return metadata
 
 
 def read_latest(
-    shelf: DatabaseShelf,
-    paper: RemoteObject | None,
+    catalog: DatabaseCatalog,
+    entry: RemoteObject | None,
     contents: Mapping[str, bytes],
     to: str,
     error: RcloneError | None,
 ) -> Manifest | ManifestError | None:
     """A database's latest.json, out of what was fetched; `error` is rclone's if some is missing."""
-    if paper is None:
+    if entry is None:
         return None
-    latest = read_manifest(paper, contents, to)
-    if isinstance(latest, ManifestError) and paper.path not in contents and error:
+    latest = read_manifest(entry, contents, to)
+    if isinstance(latest, ManifestError) and entry.path not in contents and error:
         return ManifestError(f"{latest.message}: {error.message}", hint=latest.hint or error.hint)
-    if isinstance(latest, Manifest) and latest.database != shelf.database:
-        return ManifestError(f"{to}/{paper.path}: is the manifest of {latest.database!r}")
+    if isinstance(latest, Manifest) and latest.database != catalog.database:
+        return ManifestError(f"{to}/{entry.path}: is the manifest of {latest.database!r}")
     return latest
 
 
 def judge(
-    subject: Subject, to: str, shelf: DatabaseShelf, evidence: Evidence, limits: Limits
+    subject: Subject, to: str, catalog: DatabaseCatalog, evidence: Evidence, limits: Limits
 ) -> StatusEntry:
     """What the evidence amounts to.
 
     Snapshots that failed their last drill, or are not as large as latest.json says, count as none.
     """
     notes: list[str] = []
-    sound = list(_sound(shelf, evidence, limits.now, notes))
+    sound = list(_sound(catalog, evidence, limits.now, notes))
     latest, confirmed_at = evidence.latest, None
     times = [sound[0].taken_at] if sound else []
     if isinstance(latest, Manifest):
-        confirmed_at = _confirmed_at(latest, shelf, limits.now, notes)
+        confirmed_at = _confirmed_at(latest, catalog, limits.now, notes)
         if confirmed_at and any(one.object == latest.object for one in sound):
             times.append(confirmed_at)
     elif latest is None and sound:
@@ -156,7 +156,7 @@ def judge(
         notes.insert(0, latest.full_text)
     elif age is None:
         outcome = "missing"
-        if not shelf.snapshots:
+        if not catalog.snapshots:
             notes.insert(0, f"no snapshot at {to}")
     elif age > limits.max_age_seconds:
         outcome = "stale"
@@ -179,14 +179,14 @@ def judge(
 
 
 def _sound(
-    shelf: DatabaseShelf, evidence: Evidence, now: datetime, notes: list[str]
+    catalog: DatabaseCatalog, evidence: Evidence, now: datetime, notes: list[str]
 ) -> Iterable[Snapshot]:
     """The snapshots that count, newest first; why others do not is noted."""
-    ahead = [one for one in shelf.snapshots if is_ahead(one.taken_at, now)]
+    ahead = [one for one in catalog.snapshots if is_ahead(one.taken_at, now)]
     if ahead:
         notes.append(f"{ahead[0].object} is dated in the future, so it does not count")
     broken = 0
-    for snapshot in shelf.snapshots:
+    for snapshot in catalog.snapshots:
         last = evidence.drills.get(snapshot.object)
         if last and last.outcome == "failed":
             broken += 1
@@ -209,10 +209,10 @@ def _is_cut(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> bool
 
 
 def _confirmed_at(
-    latest: Manifest, shelf: DatabaseShelf, now: datetime, notes: list[str]
+    latest: Manifest, catalog: DatabaseCatalog, now: datetime, notes: list[str]
 ) -> datetime | None:
     """When a snapshot that is really there was last confirmed; what is not believed is noted."""
-    held = next((one for one in shelf.snapshots if one.object == latest.object), None)
+    held = next((one for one in catalog.snapshots if one.object == latest.object), None)
     if held is None:
         lack = f"latest.json names {latest.object}, which is not there"
         notes.append(f"{lack}: only the listing counts")
@@ -220,7 +220,7 @@ def _confirmed_at(
     if _is_cut(held, latest):
         return None
     if hold := hold_of(latest.raw):
-        notes.append(on_hold(shelf.database, hold.tables))
+        notes.append(on_hold(catalog.database, hold.tables))
     if latest.confirmed_at and is_ahead(latest.confirmed_at, now):
         said = timestamp(latest.confirmed_at)
         notes.append(f"latest.json was confirmed in the future ({said}), which is not believed")

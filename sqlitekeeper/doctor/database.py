@@ -29,7 +29,7 @@ TEMPORARY_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 (what lies there is warne
 MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs"})
 WAIT_SECONDS = 1.0
 # A transaction keeps its journal for a moment after its process was last seen.
-SECOND_LOOK_SECONDS = 0.2
+SECOND_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ def _journal(name: str, path: Path, facts: os.stat_result) -> Finding:
     header = journal_header(path)
     if not is_hot(header) or _in_use(path, facts):
         return ok
-    time.sleep(SECOND_LOOK_SECONDS)
+    time.sleep(SECOND_POLL_SECONDS)
     if journal_header(path) != header or _in_use(path, facts):
         return ok
     return Finding(

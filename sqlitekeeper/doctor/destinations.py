@@ -9,11 +9,19 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlitekeeper.destination.catalog import read_shelves
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.catalog import read_catalog
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.manifest import Manifest
-from sqlitekeeper.destination.metadata import read_manifest, try_papers
-from sqlitekeeper.doctor.finding import INSTALL, BackupPlan, Finding, Level, _host, _me, _unwritable
+from sqlitekeeper.destination.metadata import read_manifest, try_metadata
+from sqlitekeeper.doctor.finding import (
+    INSTALL,
+    BackupPlan,
+    Finding,
+    Level,
+    on_host,
+    this_user,
+    unwritable_reason,
+)
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
@@ -26,7 +34,7 @@ CRON_PATH = "/usr/bin:/bin"
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
-def _rclone(plan: BackupPlan) -> Iterator[Finding]:
+def diagnose_rclone(plan: BackupPlan) -> Iterator[Finding]:
     try:
         rclone = Rclone(
             find_rclone(plan.rclone), plan.rclone_args, timeout_seconds=plan.timeout_seconds
@@ -35,9 +43,9 @@ def _rclone(plan: BackupPlan) -> Iterator[Finding]:
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
         level: Level = "fail" if plan.to else "warn"
-        yield _host(level, "rclone", trouble.message, trouble.hint or INSTALL)
+        yield on_host(level, "rclone", trouble.message, trouble.hint or INSTALL)
         return
-    yield _host("ok", "rclone", f"{rclone.program}: {version}")
+    yield on_host("ok", "rclone", f"{rclone.program}: {version}")
     yield judge_version(rclone.program, version)
     yield _cron_path(plan, rclone.program)
     if not plan.to:
@@ -46,7 +54,7 @@ def _rclone(plan: BackupPlan) -> Iterator[Finding]:
         known = rclone.remotes()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
-        yield _host("fail", "remote", trouble.message, trouble.hint or "rclone config")
+        yield on_host("fail", "remote", trouble.message, trouble.hint or "rclone config")
         return
     for to in dict.fromkeys((*plan.to, *plan.files_to)):
         yield _remote(plan, to, known)
@@ -58,11 +66,11 @@ def judge_version(program: str, version: str) -> Finding:
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     if numbers is None:
         message = f"{program}: version {version!r} cannot be read; {oldest} is needed"
-        return _host("warn", "rclone_version", message, INSTALL)
+        return on_host("warn", "rclone_version", message, INSTALL)
     if (int(numbers[1]), int(numbers[2])) < OLDEST_RCLONE:
         message = f"{program}: is {version}; keeper needs {oldest} or newer"
-        return _host("fail", "rclone_version", message, INSTALL)
-    return _host("ok", "rclone_version", f"{version} is new enough")
+        return on_host("fail", "rclone_version", message, INSTALL)
+    return on_host("ok", "rclone_version", f"{version} is new enough")
 
 
 def _cron_path(plan: BackupPlan, program: str) -> Finding:
@@ -70,8 +78,8 @@ def _cron_path(plan: BackupPlan, program: str) -> Finding:
     beside = str(Path(sys.executable).with_name("rclone"))
     tried = [plan.rclone] if plan.rclone else [beside, "rclone"]
     if found := next(filter(None, (shutil.which(one, path=CRON_PATH) for one in tried)), None):
-        return _host("ok", "cron_path", f"cron finds {found}")
-    return _host(
+        return on_host("ok", "cron_path", f"cron finds {found}")
+    return on_host(
         "warn",
         "cron_path",
         f"{program} is not found with cron's PATH ({CRON_PATH}), nor beside Python",
@@ -86,9 +94,9 @@ def _remote(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
     # rclone asks the environment first, in capitals, whatever it lists.
     variable = f"RCLONE_CONFIG_{name.upper().replace('-', '_')}_TYPE"
     if not name or name in known or variable in os.environ:
-        return _host("ok", "remote", f"{to}: rclone knows this remote")
+        return on_host("ok", "remote", f"{to}: rclone knows this remote")
     there = f"it knows {', '.join(sorted(known))}" if known else "it knows none"
-    return _host(
+    return on_host(
         "fail",
         "remote",
         f"{to}: rclone has no remote {name}; {there}, for this user",
@@ -103,34 +111,34 @@ def _folder(plan: BackupPlan, to: str, known: frozenset[str]) -> Finding:
         first, _, rest = os.path.relpath(to, base).partition("/")
         section = "[backup]" if to in plan.to else "[[files]]"
         if first in known:
-            return _host(
+            return on_host(
                 "warn",
                 "remote",
                 f"{to}: is a local folder with the name of the remote {first}; was the colon"
                 " forgotten?",
                 f'to = "{first}:{rest}" in {section} of {plan.toml}',
             )
-    if problem := _unwritable(Path(to)):
-        fix = f"mount what belongs there, or make it a folder of {_me()}: {shlex.quote(to)}"
-        return _host("fail", "remote", f"{to}: {problem}", fix)
-    return _host("ok", "remote", f"{to}: a local folder")
+    if problem := unwritable_reason(Path(to)):
+        fix = f"mount what belongs there, or make it a folder of {this_user()}: {shlex.quote(to)}"
+        return on_host("fail", "remote", f"{to}: {problem}", fix)
+    return on_host("ok", "remote", f"{to}: a local folder")
 
 
 def diagnose_remotes(plan: BackupPlan, rclone: Rclone, now: datetime) -> Iterator[Finding]:
     """Ask every destination: does it answer, and does its newest word fit this host's clock?"""
     for to in dict.fromkeys(plan.to):
-        destination = look(rclone, to)
+        destination = list_destination(rclone, to)
         if destination.error:
             error = destination.error
             fix = error.hint or f"rclone lsf {shlex.quote(to)} -vv  # says more"
-            yield _host("fail", "reachable", f"{to}: {error.message}", fix)
+            yield on_host("fail", "reachable", f"{to}: {error.message}", fix)
             continue
         there = "answers" if destination.listing is not None else "answers; there is nothing yet"
-        yield _host("ok", "reachable", f"{to}: {there}")
-        shelves = read_shelves(to, (destination.listing or {}).values()).values()
-        papers = [shelf.latest for shelf in shelves if shelf.latest]
-        contents, _ = try_papers(rclone, to, papers)
-        manifests = [read_manifest(paper, contents, to) for paper in papers]
+        yield on_host("ok", "reachable", f"{to}: {there}")
+        catalogs = read_catalog(to, (destination.listing or {}).values()).values()
+        metadata = [catalog.latest for catalog in catalogs if catalog.latest]
+        contents, _ = try_metadata(rclone, to, metadata)
+        manifests = [read_manifest(entry, contents, to) for entry in metadata]
         said = [one.confirmed_at for one in manifests if isinstance(one, Manifest)]
         yield judge_clock(to, (moment for moment in said if moment), now)
 
@@ -139,9 +147,9 @@ def judge_clock(to: str, confirmed: Iterable[datetime], now: datetime) -> Findin
     """Whether a destination holds a confirmation from this host's future."""
     newest = max(confirmed, default=None)
     if newest is None or newest <= now + CLOCK_TOLERANCE:
-        return _host("ok", "clock", f"{to}: nothing there is from the future")
+        return on_host("ok", "clock", f"{to}: nothing there is from the future")
     ahead = span((newest - now).total_seconds())
-    return _host(
+    return on_host(
         "warn",
         "clock",
         f"{to}: was last confirmed at {newest.astimezone(UTC).isoformat(timespec='seconds')},"

@@ -56,11 +56,11 @@ class Finding:
     fix: str | None = None
 
 
-def _host(level: Level, check: str, message: str, fix: str | None = None) -> Finding:
+def on_host(level: Level, check: str, message: str, fix: str | None = None) -> Finding:
     return Finding(level, None, check, message, fix)
 
 
-def _unwritable(folder: Path) -> str | None:
+def unwritable_reason(folder: Path) -> str | None:
     """Why this user can put nothing into a folder, which may still have to be made."""
     if folder.is_dir():
         can = os.access(folder, os.W_OK | os.X_OK)
@@ -71,7 +71,7 @@ def _unwritable(folder: Path) -> str | None:
     return None
 
 
-def _me() -> str:
+def this_user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlitekeeper.database.files import last_written
-from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host
+from sqlitekeeper.doctor.finding import BackupPlan, Finding, on_host
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.state.history import History, Shipment
 from sqlitekeeper.wording import span
@@ -25,7 +25,7 @@ def diagnose_freshness(plan: BackupPlan, paths: Mapping[str, Path], now: datetim
     except (KeeperError, OSError, ValueError) as error:
         trouble = as_keeper_error(error) if isinstance(error, (KeeperError, OSError)) else None
         message = f"no history: {trouble.message if trouble else error}"
-        return [_host("warn", "last_backup", message, trouble.hint if trouble else None)]
+        return [on_host("warn", "last_backup", message, trouble.hint if trouble else None)]
     return [
         _freshness(plan, name, path, [shipments.get((to, name)) for to in plan.to], now)
         for name, path in paths.items()

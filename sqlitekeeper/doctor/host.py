@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.doctor.database import memory_filesystem
-from sqlitekeeper.doctor.destinations import _rclone
-from sqlitekeeper.doctor.finding import BackupPlan, Finding, _host, _me, _unwritable
+from sqlitekeeper.doctor.destinations import diagnose_rclone
+from sqlitekeeper.doctor.finding import BackupPlan, Finding, on_host, this_user, unwritable_reason
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.files.run import require_folder
 from sqlitekeeper.filesystem.disks import free_bytes
@@ -76,7 +76,7 @@ def _device(path: Path) -> int | None:
 def diagnose_host(plan: BackupPlan) -> list[Finding]:
     """What can be said of the host without asking anyone else."""
     findings = [_state(plan), *_staging(plan), _destination(plan)]
-    findings += _rclone(plan)
+    findings += diagnose_rclone(plan)
     findings += [_worth(plan, name) for name in plan.databases]
     return findings
 
@@ -84,16 +84,18 @@ def diagnose_host(plan: BackupPlan) -> list[Finding]:
 def _state(plan: BackupPlan) -> Finding:
     folder = plan.state
     quoted = shlex.quote(str(folder))
-    if problem := _unwritable(folder):
-        make = f"chown -R {_me()}" if folder.is_dir() else f"install -d -m 700 -o {_me()}"
+    if problem := unwritable_reason(folder):
+        make = (
+            f"chown -R {this_user()}" if folder.is_dir() else f"install -d -m 700 -o {this_user()}"
+        )
         fix = f'{make} {quoted}, or state = "..." in {plan.toml}'
-        return _host("fail", "state", f"{folder}: state folder: {problem}", fix)
+        return on_host("fail", "state", f"{folder}: state folder: {problem}", fix)
     if folder.is_dir():
         if folder.stat().st_mode & 0o002:
             message = f"{folder}: state folder: everyone may write to it"
-            return _host("fail", "state", message, f"chmod 700 {quoted}")
-        return _host("ok", "state", f"{folder}: can be written")
-    return _host("ok", "state", f"{folder}: will be made by the first run")
+            return on_host("fail", "state", message, f"chmod 700 {quoted}")
+        return on_host("ok", "state", f"{folder}: can be written")
+    return on_host("ok", "state", f"{folder}: will be made by the first run")
 
 
 def _staging(plan: BackupPlan) -> Iterator[Finding]:
@@ -101,32 +103,32 @@ def _staging(plan: BackupPlan) -> Iterator[Finding]:
     other = f'staging = "/another/folder" in [backup] of {plan.toml}'
     if not folder.is_dir():
         message = f"{folder}: staging folder: there is none"
-        yield _host("fail", "staging", message, f"mkdir -p {shlex.quote(str(folder))}")
+        yield on_host("fail", "staging", message, f"mkdir -p {shlex.quote(str(folder))}")
         return
     if not os.access(folder, os.W_OK | os.X_OK):
-        yield _host("fail", "staging", f"{folder}: this user cannot write to it", other)
+        yield on_host("fail", "staging", f"{folder}: this user cannot write to it", other)
         return
-    yield _host("ok", "staging", f"{folder}: can be written")
+    yield on_host("ok", "staging", f"{folder}: can be written")
     if memory := memory_filesystem(folder):
         message = f"{folder}: lies on {memory}: snapshots would take up memory"
-        yield _host("warn", "staging_memory", message, other)
+        yield on_host("warn", "staging_memory", message, other)
     else:
-        yield _host("ok", "staging_memory", f"{folder}: lies on a disk")
+        yield on_host("ok", "staging_memory", f"{folder}: lies on a disk")
     free = free_bytes(folder)
     if free < plan.largest_bytes:
         message = (
             f"{folder}: has {size(free)} left, a snapshot of the largest database takes"
             f" {size(plan.largest_bytes)}"
         )
-        yield _host("fail", "staging_space", message, f"make room there, or {other}")
+        yield on_host("fail", "staging_space", message, f"make room there, or {other}")
     else:
-        yield _host("ok", "staging_space", f"{folder}: {size(free)} left")
+        yield on_host("ok", "staging_space", f"{folder}: {size(free)} left")
 
 
 def _destination(plan: BackupPlan) -> Finding:
     if plan.to:
-        return _host("ok", "destination", f"backups go to {', '.join(plan.to)}")
-    return _host(
+        return on_host("ok", "destination", f"backups go to {', '.join(plan.to)}")
+    return on_host(
         "warn",
         "destination",
         "no destination is configured: without --to, nothing is backed up",

@@ -68,7 +68,7 @@ class FilesResult(Result):
 
 
 def sync_files(
-    jobs: Sequence[FileSet], options: FilesOptions, listen: Listener = ignore
+    jobs: Sequence[FileSet], options: FilesOptions, on_event: Listener = ignore
 ) -> tuple[FilesResult, ...]:
     """Sync some folders; one that fails does not stop the others.
 
@@ -79,7 +79,7 @@ def sync_files(
     results = []
     for job in jobs:
         began = time.monotonic()
-        run = _FilesRun(job, options, listen)
+        run = _FilesRun(job, options, on_event)
         trouble = None
         try:
             run.work()
@@ -92,10 +92,10 @@ def sync_files(
 class _FilesRun:
     """The steps of one folder's sync, and what is known so far."""
 
-    def __init__(self, job: FileSet, options: FilesOptions, listen: Listener) -> None:
+    def __init__(self, job: FileSet, options: FilesOptions, on_event: Listener) -> None:
         self.job = job
         self.options = options
-        self.listen = listen
+        self.on_event = on_event
         self.left_out: tuple[bytes, ...] = ()
         self.files = self.bytes = 0
         self.forecast: Forecast | None = None
@@ -135,7 +135,7 @@ class _FilesRun:
         self.forecast = sync.foresee(compare_times=options.dry_run)
         if links := self.forecast.links:
             text = f"{counted(links, 'symbolic link')} left out: keeper does not follow them"
-            self.listen(Note(job.name, text, Level.WARNING))
+            self.on_event(Note(job.name, text, Level.WARNING))
         return sync, self._allowed_deletions(self.forecast)
 
     def _measure(self, sync: FolderSync) -> None:
@@ -189,7 +189,7 @@ class _FilesRun:
 
     def _tick(self) -> None:
         done, total = self.log.number("bytes"), self.log.number("totalBytes")
-        self.listen(Tick(self.job.name, "upload", done, total))
+        self.on_event(Tick(self.job.name, "upload", done, total))
 
     def result(self, error: KeeperError | None, seconds: float) -> FilesResult:
         """What is known when the work is done, or has failed."""

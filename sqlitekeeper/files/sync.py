@@ -33,7 +33,7 @@ class SyncLog:
     links: set[str] = field(default_factory=set)
     stats: dict[str, Any] = field(default_factory=dict)
 
-    def hear(self, entry: dict[str, Any]) -> None:
+    def on_entry(self, entry: dict[str, Any]) -> None:
         """Take one entry of the log."""
         message = str(entry.get("msg"))
         if isinstance(entry.get("stats"), dict):
@@ -131,8 +131,8 @@ class FolderSync:
             len(log.links),
         )
 
-    def sync(self, log: SyncLog, most_deletions: int, hear: Callable[[], None]) -> None:
-        """Make the destination hold what the folder holds; `hear` is called when `log` has grown.
+    def sync(self, log: SyncLog, most_deletions: int, on_entry: Callable[[], None]) -> None:
+        """Make the destination hold what the folder holds; `on_entry` is called when `log` has grown.
 
         `most_deletions` is only the second line of defence: rclone deletes that
         many before it stops.
@@ -140,15 +140,15 @@ class FolderSync:
         Raises:
             RcloneError: not everything was done.
         """
-        self._run("sync", log, [f"--max-delete={most_deletions}", *self._for_real()], hear)
+        self._run("sync", log, [f"--max-delete={most_deletions}", *self._for_real()], on_entry)
 
-    def copy(self, log: SyncLog, hear: Callable[[], None]) -> None:
+    def copy(self, log: SyncLog, on_entry: Callable[[], None]) -> None:
         """Upload what can be read, delete nothing.
 
         Raises:
             RcloneError: not everything was done.
         """
-        self._run("copy", log, self._for_real(), hear)
+        self._run("copy", log, self._for_real(), on_entry)
 
     def _for_real(self) -> list[str]:
         """Files come and go while it runs, so it may begin again; nothing is uploaded twice."""
@@ -163,11 +163,11 @@ class FolderSync:
         command: str,
         log: SyncLog,
         options: Sequence[str],
-        hear: Callable[[], None] = lambda: None,
+        on_entry: Callable[[], None] = lambda: None,
     ) -> None:
         def watch(entry: dict[str, Any]) -> None:
-            log.hear(entry)
-            hear()
+            log.on_entry(entry)
+            on_entry()
 
         # Active Storage has up to 65,536 folders: listed one by one, each is billed.
         listing = [] if self._given("--fast-list") else ["--fast-list"]

@@ -157,7 +157,7 @@ def owner_for(folder: Path) -> tuple[int, int]:
     return os.geteuid(), os.getegid()
 
 
-def give_access(file: Path, access: Access, name: Path, listen: Listener) -> None:
+def give_access(file: Path, access: Access, name: Path, on_event: Listener) -> None:
     """Let those open a file of ours who are let in by `access`, and nobody else.
 
     `name` is the file's in messages. What cannot be kept is a warning with the command that
@@ -169,7 +169,7 @@ def give_access(file: Path, access: Access, name: Path, listen: Listener) -> Non
 
     def warn(what: str, mend: str) -> None:
         text = f"{name}: {what}; to mend it: {mend} {shlex.quote(str(name))}"
-        listen(Note("", text, Level.WARNING))
+        on_event(Note("", text, Level.WARNING))
 
     # A default ACL of the folder has given it entries that any wider mode would bring to life.
     file.chmod(stat.S_IRUSR | stat.S_IWUSR)

@@ -15,12 +15,12 @@ class Notifier:
     """Tells those whom `[notify]` names how a run of `command` goes."""
 
     def __init__(
-        self, settings: "NotifySettings", command: str, version: str, listen: Listener
+        self, settings: "NotifySettings", command: str, version: str, on_event: Listener
     ) -> None:
         self._settings = settings
         self._url = (settings.ping_url or "").replace("{command}", command)
         self._agent = f"sqlitekeeper/{version}"
-        self._listen = listen
+        self._listen = on_event
         self._start: Ping | None = None
 
     def begin(self) -> None:

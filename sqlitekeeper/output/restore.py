@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sqlitekeeper.output.snapshots import _time
+from sqlitekeeper.output.snapshots import time_text
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.wording import size
 
@@ -41,7 +41,7 @@ def show_drill(console: Console, results: "Sequence[DrillResult]") -> None:
                 (
                     r.name,
                     r.outcome,
-                    _time(r.taken_at),
+                    time_text(r.taken_at),
                     size(r.bytes),
                     f"{r.seconds:.1f}",
                     r.to or "",

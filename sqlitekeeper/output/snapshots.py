@@ -35,8 +35,8 @@ def show_status(console: Console, results: "Sequence[StatusEntry]") -> None:
         if not console.is_terminal and r.age_seconds is not None:
             console.line(
                 f"{name}: {r.outcome}, {span(r.age_seconds)} old, {size(r.bytes)},"
-                f" snapshot {_time(r.last_snapshot_at)}, confirmed {_time(r.last_confirmed_at)},"
-                f" proven {_time(r.last_proven_at)}"
+                f" snapshot {time_text(r.last_snapshot_at)}, confirmed {time_text(r.last_confirmed_at)},"
+                f" proven {time_text(r.last_proven_at)}"
             )
         if r.reason:
             console.line(f"{name}: {r.reason}")
@@ -47,14 +47,14 @@ def _cells(r: "StatusEntry") -> tuple[str, ...]:
         r.name,
         r.outcome,
         "" if r.age_seconds is None else span(r.age_seconds),
-        _time(r.last_snapshot_at),
-        _time(r.last_confirmed_at),
-        _time(r.last_proven_at),
+        time_text(r.last_snapshot_at),
+        time_text(r.last_confirmed_at),
+        time_text(r.last_proven_at),
         size(r.bytes),
     )
 
 
-def _time(text: str | None) -> str:
+def time_text(text: str | None) -> str:
     """A time in ISO 8601 UTC, to the minute."""
     return text[:16].replace("T", " ") if text else NEVER
 

@@ -25,7 +25,7 @@ def error_line(message: str, hint: str | None) -> str:
     return f"{line}\nkeeper: hint: {printable(hint)}" if hint else line
 
 
-def say(text: str, *, color: bool | None = None) -> None:
+def print_error(text: str, *, color: bool | None = None) -> None:
     """A line on standard error; the work goes on when nobody reads it or it has no room."""
     try:
         click.echo(text, err=True, color=color)
@@ -92,7 +92,7 @@ class Console:
     def _write(self, text: str, *, err: bool, color: bool | None) -> None:
         self.close()
         if err:
-            say(text, color=color)
+            print_error(text, color=color)
         else:
             click.echo(text, color=color)
 

@@ -25,10 +25,10 @@ from sqlitekeeper.rclone.errors import RcloneError, RcloneFailedError, RcloneSta
 from sqlitekeeper.rclone.log import Log, figures_in
 from sqlitekeeper.rclone.process import (
     LONGEST_OUTPUT,
-    LOOK_SECONDS,
-    Patience,
+    POLL_SECONDS,
     Process,
     Signs,
+    StallWatch,
     moved_bytes,
 )
 from sqlitekeeper.workers import stop_if_asked
@@ -37,7 +37,7 @@ PREFIX = "keeper-rclone-"
 # What a Unix socket's path may have: unix(7).
 LONGEST_SOCKET_PATH = 107
 READ_BYTES = 256 * 1024
-START_LOOK_SECONDS = 0.004
+START_POLL_SECONDS = 0.004
 # For its figures rclone need not do anything.
 STATS_SECONDS = 5.0
 # One that has ended by itself is started again.
@@ -66,7 +66,7 @@ class Daemon:
         self._port = 0
         # Of keeper's own questions; the kernel counts them as moved by rclone, too.
         self._chatter_bytes = 0
-        self._log = Log(self._hear, secrets=secret_values)
+        self._log = Log(self._on_entry, secrets=secret_values)
         folder = self._folder()
         self._socket = str(folder / "rc")
         password = secrets.token_urlsafe(32)
@@ -121,17 +121,17 @@ class Daemon:
             moved = moved_bytes(self._process.pid) - self._chatter_bytes - self._log.bytes
             return Signs(figures_in(stats), moved, len(answer))
 
-        patience = Patience(self._timeout_seconds, signs)
+        stall_watch = StallWatch(self._timeout_seconds, signs)
         try:
-            self._exchange(path, parameters, answer, patience)
+            self._exchange(path, parameters, answer, stall_watch)
         except OSError:
             self._raise_if_ended(command, where)
-        if patience.is_over:
+        if stall_watch.is_over:
             raise RcloneStalledError(command, where, self._timeout_seconds, [])
         return self._read(bytes(answer), command, where)
 
     def _exchange(
-        self, path: str, parameters: Mapping[str, Any], answer: bytearray, patience: Patience
+        self, path: str, parameters: Mapping[str, Any], answer: bytearray, stall_watch: StallWatch
     ) -> None:
         body = json.dumps(parameters).encode()
         head = (
@@ -141,12 +141,12 @@ class Daemon:
         with self._connected() as connection:
             connection.sendall(head + body)
             self._chatter_bytes += len(head) + len(body)
-            while not patience.is_over:
+            while not stall_watch.is_over:
                 stop_if_asked()
                 try:
                     data = connection.recv(READ_BYTES)
                 except TimeoutError:
-                    patience.look()
+                    stall_watch.check()
                     continue
                 if not data:
                     return
@@ -179,7 +179,9 @@ class Daemon:
         """rclone's figures of a group; none where it does not say."""
         body = bytearray()
         with suppress(OSError, RcloneError, ValueError):
-            self._exchange("core/stats", {"group": group}, body, Patience(STATS_SECONDS, _nothing))
+            self._exchange(
+                "core/stats", {"group": group}, body, StallWatch(STATS_SECONDS, _nothing)
+            )
             found = self._read(bytes(body), "stats", "")
             return found if isinstance(found, dict) else {}
         return {}
@@ -188,7 +190,7 @@ class Daemon:
         family = socket.AF_UNIX if self._socket else socket.AF_INET
         connection = socket.socket(family, socket.SOCK_STREAM)
         try:
-            connection.settimeout(LOOK_SECONDS)
+            connection.settimeout(POLL_SECONDS)
             connection.connect(self._socket or ("127.0.0.1", self._port))
         except BaseException:
             connection.close()
@@ -206,7 +208,7 @@ class Daemon:
                 hint="make room there, or set TMPDIR to another folder",
             ) from None
 
-    def _hear(self, entry: dict[str, Any]) -> None:
+    def _on_entry(self, entry: dict[str, Any]) -> None:
         """Learn the port from the log, where it is rclone's choice."""
         if found := _SERVING.search(str(entry.get("msg"))):
             self._port = int(found[1])
@@ -222,11 +224,11 @@ class Daemon:
                     return
             if time.monotonic() > deadline:
                 raise RcloneStalledError("rcd", "", self._timeout_seconds, self._log.words)
-            time.sleep(START_LOOK_SECONDS)
+            time.sleep(START_POLL_SECONDS)
 
     def _raise_if_ended(self, command: str, where: str, *, at_once: bool = False) -> None:
         """Raise what it said last if it has ended, or does so in a moment."""
-        status = self._process.status(0 if at_once else LOOK_SECONDS)
+        status = self._process.status(0 if at_once else POLL_SECONDS)
         if status is not None:
             raise RcloneFailedError(command, where, status, self._log.words)
 

@@ -64,19 +64,19 @@ class Log:
         *lines, rest = (self._rest + data).split(b"\n")
         for line in lines:
             if not self._skipping:
-                self._hear(line)
+                self._on_entry(line)
             self._skipping = False
         self._rest = rest
         if len(rest) > LONGEST_LINE:
             if not self._skipping:
-                self._hear(rest[:LONGEST_LINE])
+                self._on_entry(rest[:LONGEST_LINE])
             self._rest, self._skipping = b"", True
 
     def end(self) -> None:
         """Take what came last, with or without the end of its line."""
         self.take(b"\n")
 
-    def _hear(self, text: bytes) -> None:
+    def _on_entry(self, text: bytes) -> None:
         """Take one line.
 
         What rclone says before its log is set up, or as its last word, may be

@@ -31,7 +31,7 @@ from sqlitekeeper.workers import started, stop_if_asked
 # Private whatever the destination: snapshots in a local folder are files like any other.
 UMASK = 0o077
 STOP_SECONDS = 5.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 # Of rclone's session, beside those of the applications, see _give_way.
 NICE = 10
 # A try to connect moves a few KB, also where nobody answers; so little is no progress.
@@ -99,14 +99,14 @@ def run_process(
                 process = stack.enter_context(started(start, _end))
             except OSError as error:
                 raise RcloneError(f"{command[0]}: cannot be run ({error.strerror})") from None
-            patience = Patience(timeout_seconds, partial(_signs, process.pid, output, log))
-            _listen(process, log, patience)
+            stall_watch = StallWatch(timeout_seconds, partial(_signs, process.pid, output, log))
+            _listen(process, log, stall_watch)
             status = process.wait()
         output.seek(0)
         return status, output.read().decode(errors="replace")
 
 
-def _listen(process: subprocess.Popen[bytes], log: Log, patience: "Patience") -> None:
+def _listen(process: subprocess.Popen[bytes], log: Log, stall_watch: "StallWatch") -> None:
     """Hear a process until it has ended, even if one that it started still has its log open."""
     stream = process.stderr
     assert stream is not None
@@ -122,15 +122,15 @@ def _listen(process: subprocess.Popen[bytes], log: Log, patience: "Patience") ->
             if ended:
                 break
             with suppress(subprocess.TimeoutExpired):
-                process.wait(LOOK_SECONDS)
-        elif poll.poll(0 if ended else LOOK_SECONDS * 1000):
+                process.wait(POLL_SECONDS)
+        elif poll.poll(0 if ended else POLL_SECONDS * 1000):
             data = os.read(stream.fileno(), READ_BYTES)
             log.take(data)
             closed = not data
         elif ended:
             break
-        patience.look()
-        if patience.is_over:
+        stall_watch.check()
+        if stall_watch.is_over:
             raise StalledError
     log.end()
 
@@ -177,7 +177,7 @@ class Signs:
     answer_bytes: int
 
 
-class Patience:
+class StallWatch:
     """How long something has not got any further; `is_over` once that was too long."""
 
     def __init__(self, seconds: float, signs: Callable[[], Signs]) -> None:
@@ -187,10 +187,10 @@ class Patience:
         self._last = Signs(0, 0, 0)
         self._since = self._looked = time.monotonic()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look for signs of progress, a few times a second at the most."""
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS / 2:
+        if now - self._looked < POLL_SECONDS / 2:
             return
         self._looked = now
         signs, last = self._signs(), self._last
@@ -248,7 +248,7 @@ class Process:
             status: int = self._process.wait(wait_seconds)
         except subprocess.TimeoutExpired:
             return None
-        self._reader.join(LOOK_SECONDS)
+        self._reader.join(POLL_SECONDS)
         return status
 
     def end(self) -> None:
@@ -266,7 +266,7 @@ def _take_log(process: subprocess.Popen[bytes], log: Log) -> None:
     with stream:
         while True:
             gives_way = gives_way or _give_way(process.pid)
-            if poll.poll(None if gives_way else LOOK_SECONDS * 1000):
+            if poll.poll(None if gives_way else POLL_SECONDS * 1000):
                 data = os.read(stream.fileno(), READ_BYTES)
                 if not data:
                     break

@@ -16,7 +16,7 @@ from sqlitekeeper.rclone.listing import RemoteObject, remote_objects
 from sqlitekeeper.rclone.program import UserFlags
 from sqlitekeeper.rclone.remote_name import as_folder
 from sqlitekeeper.rclone.report import Report
-from sqlitekeeper.workers import LOOK_SECONDS, crew, stop_if_asked
+from sqlitekeeper.workers import POLL_SECONDS, stop_if_asked, worker_pool
 
 ATTEMPTS = 3
 # rclone's own defaults of --transfers and --checkers.
@@ -154,7 +154,7 @@ class Remote:
         group = f"keeper/{next(_groups)}"
         done, most = 0, -1
 
-        def tell(bytes_done: int) -> None:
+        def report(bytes_done: int) -> None:
             nonlocal most
             if bytes_done > most:
                 most = bytes_done
@@ -162,7 +162,7 @@ class Remote:
 
         def watch(stats: Stats) -> None:
             if isinstance(moved := stats.get("bytes"), int):
-                tell(moved)
+                report(moved)
 
         def copy(path: str) -> None:
             nonlocal done
@@ -170,7 +170,7 @@ class Remote:
             asked |= {"dstFs": target, "dstRemote": path, "_config": self._options(sizes[path])}
             self._ask("operations/copyfile", asked, "copy", self.to, watch)
             done += sizes[path]
-            tell(done)
+            report(done)
 
         return self._each(sizes, copy, self._flags.number("transfers", TRANSFERS))
 
@@ -233,11 +233,11 @@ class Remote:
                 else:
                     return
 
-        with crew(max(1, min(at_once, len(wanted)))) as workers:
+        with worker_pool(max(1, min(at_once, len(wanted)))) as workers:
             futures = {workers.submit(attempt, path): path for path in wanted}
             while futures:
                 stop_if_asked()
-                ended, _ = wait(futures, LOOK_SECONDS, FIRST_COMPLETED)
+                ended, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
                 for future in ended:
                     path = futures.pop(future)
                     try:

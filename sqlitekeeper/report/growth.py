@@ -99,8 +99,8 @@ def days_to_full(disk_free_bytes: int, growths: Sequence[float | None]) -> float
 
     None when they do not grow together, or nothing is known of any.
     """
-    together = sum(one for one in growths if one is not None)
-    return disk_free_bytes / together if together > 0 else None
+    combined_error = sum(one for one in growths if one is not None)
+    return disk_free_bytes / combined_error if combined_error > 0 else None
 
 
 @dataclass(frozen=True, slots=True)

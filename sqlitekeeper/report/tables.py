@@ -47,7 +47,7 @@ class _Sum:
 
 
 def table_spaces(
-    path: Path, *, name: str | None = None, listen: Listener = ignore
+    path: Path, *, name: str | None = None, on_event: Listener = ignore
 ) -> tuple[TableSpace, ...]:
     """The space of every table and index, largest first.
 
@@ -60,12 +60,12 @@ def table_spaces(
     with sqlite_errors(path), open_database(path) as connection:
         report_progress(connection, lambda: None)
         with connection:
-            sums = _read_pages(connection, name or path.stem, listen)
+            sums = _read_pages(connection, name or path.stem, on_event)
             spaces = _spaces(connection, sums)
     return spaces
 
 
-def _read_pages(connection: apsw.Connection, name: str, listen: Listener) -> dict[str, _Sum]:
+def _read_pages(connection: apsw.Connection, name: str, on_event: Listener) -> dict[str, _Sum]:
     total = pragma_int(connection, "page_count") - pragma_int(connection, "freelist_count")
     sums: dict[str, _Sum] = {}
     rows = connection.execute(
@@ -83,8 +83,8 @@ def _read_pages(connection: apsw.Connection, name: str, listen: Listener) -> dic
         else:
             one.inner_cells += cells
         if done % TICK_PAGES == 0:
-            listen(Tick(name, "read every page", done, total, "pages"))
-    listen(Tick(name, "read every page", total, total, "pages"))
+            on_event(Tick(name, "read every page", done, total, "pages"))
+    on_event(Tick(name, "read every page", total, total, "pages"))
     return sums
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Snapshot
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
 from sqlitekeeper.destination.layout import is_ahead, parse_object
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -47,25 +47,27 @@ def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | N
 
     Those that a drill has found damaged are left out; None where there is no other.
     """
-    others = [one for one in snapshots if one.object != damaged.object and one.mark != "failed"]
+    others = [
+        one for one in snapshots if one.object != damaged.object and one.drill_outcome != "failed"
+    ]
     older = [one for one in others if _order(one) < _order(damaged)]
     if older:
-        return max(older, key=lambda one: (_order(one), one.mark == "proven"))
-    return min(others, key=lambda one: (_order(one), one.mark != "proven"), default=None)
+        return max(older, key=lambda one: (_order(one), one.drill_outcome == "proven"))
+    return min(others, key=lambda one: (_order(one), one.drill_outcome != "proven"), default=None)
 
 
-def promised_snapshots(to: str, shelf: DatabaseShelf) -> list[Snapshot]:
+def promised_snapshots(to: str, catalog: DatabaseCatalog) -> list[Snapshot]:
     """Every snapshot that has a manifest, also where the snapshot itself is gone (0 bytes)."""
     beside: dict[tuple[datetime, str], dict[str, RemoteObject]] = {}
-    for item in shelf.orphans:
+    for item in catalog.orphans:
         if name := parse_object(item.path):
             beside.setdefault((name.taken_at, name.snapshot), {})[name.kind] = item
     lost = []
     for (taken_at, path), kinds in beside.items():
         if "json" in kinds:
-            papers = tuple(sorted(kinds.values(), key=lambda paper: len(paper.path)))
-            lost.append(Snapshot(shelf.database, to, path, taken_at, 0, papers=papers))
-    return [*shelf.snapshots, *lost]
+            metadata = tuple(sorted(kinds.values(), key=lambda entry: len(entry.path)))
+            lost.append(Snapshot(catalog.database, to, path, taken_at, 0, metadata=metadata))
+    return [*catalog.snapshots, *lost]
 
 
 def longest_undrilled(snapshots: Sequence[Snapshot], last: Mapping[str, datetime]) -> Snapshot:

@@ -46,7 +46,7 @@ def fetch_snapshot(
     to: str,
     snapshot: Snapshot,
     folder: Path,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
     *,
     what: str = "the snapshot",
     beside: Path | None = None,
@@ -69,7 +69,7 @@ def fetch_snapshot(
         to,
         [snapshot.object],
         folder,
-        lambda done: listen(Tick(name, "download", done, total)),
+        lambda done: on_event(Tick(name, "download", done, total)),
     )
     file = folder / snapshot.object
     if report.error:

@@ -14,19 +14,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Mark, Snapshot, Subject, read_shelves
+from sqlitekeeper.destination.catalog import (
+    DatabaseCatalog,
+    DrillOutcome,
+    Snapshot,
+    Subject,
+    read_catalog,
+)
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import (
     DrillRecord,
+    drill_records_of,
     last_drills,
-    leave_marks,
-    lift_hold,
-    marks_of,
+    release_hold,
+    write_drill_records,
 )
 from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.layout import latest_object, manifest_object, parse_object
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, NewerFormatError, timestamp
-from sqlitekeeper.destination.metadata import read_manifest, try_papers
+from sqlitekeeper.destination.metadata import read_manifest, try_metadata
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
@@ -35,7 +41,7 @@ from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.restore.choose import LATEST, choose, longest_undrilled, promised_snapshots
 from sqlitekeeper.restore.download import fetch_snapshot
-from sqlitekeeper.restore.verify import Proof, contradiction, prove
+from sqlitekeeper.restore.verify import Verification, contradiction, verify
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills
 from sqlitekeeper.state.locks import database_lock
@@ -83,7 +89,7 @@ def drill(
     subjects: Sequence[Subject],
     destinations: Sequence[Destination],
     options: DrillOptions,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> list[DrillResult]:
     """Drill every database at every destination; one that fails does not stop the others.
 
@@ -91,11 +97,11 @@ def drill(
         KeeperError: there is no staging folder.
     """
     for litter in remove_staging_litter(options.staging):
-        listen(Note("", f"removed {litter}, left by a run that was killed"))
+        on_event(Note("", f"removed {litter}, left by a run that was killed"))
     results: dict[tuple[str, str], DrillResult] = {}
     with staging_folder(options.staging) as folder:
         for destination in destinations:
-            work = _AtDestination(destination, options, folder, listen)
+            work = _AtDestination(destination, options, folder, on_event)
             for result in work.drill(subjects):
                 results[result.name, destination.to] = result
     return [results[subject.name, d.to] for subject in subjects for d in destinations]
@@ -106,10 +112,10 @@ class _AtDestination:
     destination: Destination
     options: DrillOptions
     folder: Path
-    listen: Listener
-    papers: dict[str, bytes] = field(default_factory=dict)
-    papers_error: RcloneError | None = None
-    unmarked: list[DrillRecord] = field(default_factory=list)
+    on_event: Listener
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    metadata_error: RcloneError | None = None
+    unwritten: list[DrillRecord] = field(default_factory=list)
 
     @property
     def to(self) -> str:
@@ -122,10 +128,10 @@ class _AtDestination:
     def drill(self, subjects: Sequence[Subject]) -> list[DrillResult]:
         if self.destination.error:
             return [self._failed(one, None, self.destination.error) for one in subjects]
-        shelves = read_shelves(self.to, self.listing.values())
-        chosen = self._choose(subjects, shelves)
+        catalogs = read_catalog(self.to, self.listing.values())
+        chosen = self._choose(subjects, catalogs)
         found = [one for one in chosen.values() if isinstance(one, Snapshot)]
-        self._fetch_papers(found)
+        self._fetch_metadata(found)
         results = []
         for subject in subjects:
             choice = chosen[subject.name]
@@ -133,20 +139,20 @@ class _AtDestination:
                 results.append(self._failed(subject, None, choice))
             else:
                 results.append(self._one(subject, choice))
-            if len(self.unmarked) >= BATCH:
-                self._leave_marks()
-        self._leave_marks()
+            if len(self.unwritten) >= BATCH:
+                self._write_drill_records()
+        self._write_drill_records()
         if self.options.asked_by_person:
             for subject, result in zip(subjects, results, strict=True):
                 if result.outcome == "proven":
-                    self._lift_hold(subject, result)
+                    self._release_hold(subject, result)
         return results
 
     def _choose(
-        self, subjects: Iterable[Subject], shelves: dict[str, DatabaseShelf]
+        self, subjects: Iterable[Subject], catalogs: dict[str, DatabaseCatalog]
     ) -> dict[str, Snapshot | KeeperError]:
         promised = {
-            s.name: promised_snapshots(self.to, shelves[s.name]) if s.name in shelves else []
+            s.name: promised_snapshots(self.to, catalogs[s.name]) if s.name in catalogs else []
             for s in subjects
         }
         last = self._last_drills(promised.values()) if self.options.rotate else {}
@@ -164,23 +170,23 @@ class _AtDestination:
                 chosen[name] = error
         return chosen
 
-    def _last_drills(self, shelves: Iterable[list[Snapshot]]) -> dict[str, datetime]:
+    def _last_drills(self, catalogs: Iterable[list[Snapshot]]) -> dict[str, datetime]:
         """When snapshots were last drilled, by object, as far as that is known."""
-        snapshots = [snapshot for shelf in shelves for snapshot in shelf]
-        contents, error = try_papers(self.options.rclone, self.to, marks_of(snapshots))
+        snapshots = [snapshot for catalog in catalogs for snapshot in catalog]
+        contents, error = try_metadata(self.options.rclone, self.to, drill_records_of(snapshots))
         if error:
             self._warn("", f"some marks of earlier drills cannot be read: {error.full_text}")
-        remembered = remembered_drills(self.options.state, self.to, self.listen)
+        remembered = remembered_drills(self.options.state, self.to, self.on_event)
         found = last_drills(snapshots, contents, remembered, self.options.clock())
         return {name: last.at for name, last in found.items() if last.at}
 
-    def _fetch_papers(self, snapshots: Sequence[Snapshot]) -> None:
+    def _fetch_metadata(self, snapshots: Sequence[Snapshot]) -> None:
         """The manifests of what was chosen and, where it matters, each latest.json."""
         paths = [manifest_object(snapshot.object) for snapshot in snapshots]
         if self._newest_is_asked or self.options.asked_by_person:
             paths += [latest_object(snapshot.database) for snapshot in snapshots]
         objects = [self.listing[path] for path in paths if path in self.listing]
-        self.papers, self.papers_error = try_papers(self.options.rclone, self.to, objects)
+        self.metadata, self.metadata_error = try_metadata(self.options.rclone, self.to, objects)
 
     @property
     def _newest_is_asked(self) -> bool:
@@ -190,24 +196,28 @@ class _AtDestination:
         began = time.monotonic()
         try:
             snapshot = self._newer_by_latest(snapshot)
-            proof = self._proof(snapshot)
+            verification = self._verify(snapshot)
         except (KeeperError, OSError) as error:
             trouble = as_keeper_error(error)
             if not isinstance(trouble, CheckError):
                 return self._failed(subject, snapshot, trouble)
-            proof = Proof(problem=trouble.full_text)
+            verification = Verification(problem=trouble.full_text)
         finally:
             (self.folder / snapshot.object).unlink(missing_ok=True)
-        for remark in proof.remarks:
+        for remark in verification.remarks:
             self._warn(subject.name, remark)
-        reason = f"{snapshot.object} at {self.to}: {proof.problem}" if proof.problem else None
-        outcome: Mark = "failed" if reason else "proven"
-        record = DrillRecord(snapshot.object, self.options.clock(), outcome, proof.problem)
-        self.unmarked.append(record)
+        reason = (
+            f"{snapshot.object} at {self.to}: {verification.problem}"
+            if verification.problem
+            else None
+        )
+        outcome: DrillOutcome = "failed" if reason else "proven"
+        record = DrillRecord(snapshot.object, self.options.clock(), outcome, verification.problem)
+        self.unwritten.append(record)
         seconds = round(time.monotonic() - began, 3)
         if not reason:
             text = f"{snapshot.object} at {self.to} proven in {seconds:.1f} s"
-            self.listen(Note(subject.name, text))
+            self.on_event(Note(subject.name, text))
         return DrillResult(
             subject.name,
             subject.path,
@@ -217,9 +227,9 @@ class _AtDestination:
             object=snapshot.object,
             taken_at=timestamp(snapshot.taken_at),
             bytes=snapshot.bytes,
-            sha256_ok=proof.sha256_ok,
-            check=proof.check,
-            rows_ok=proof.rows_ok,
+            sha256_ok=verification.sha256_ok,
+            check=verification.check,
+            rows_ok=verification.rows_ok,
             seconds=seconds,
             exit_code=CheckError.exit_code if reason else 0,
         )
@@ -232,7 +242,7 @@ class _AtDestination:
         path = latest_object(snapshot.database)
         if not self._newest_is_asked or path not in self.listing:
             return snapshot
-        latest = read_manifest(self.listing[path], self.papers, self.to)
+        latest = read_manifest(self.listing[path], self.metadata, self.to)
         if isinstance(latest, ManifestError):
             self._warn(snapshot.database, latest.full_text)
             return snapshot
@@ -246,7 +256,7 @@ class _AtDestination:
             return snapshot
         return Snapshot(snapshot.database, self.to, latest.object, named.taken_at, 0)
 
-    def _proof(self, snapshot: Snapshot) -> Proof:
+    def _verify(self, snapshot: Snapshot) -> Verification:
         """Fetch a snapshot and prove it.
 
         Raises:
@@ -263,27 +273,27 @@ class _AtDestination:
             self.to,
             snapshot,
             self.folder,
-            self.listen,
+            self.on_event,
             what="the drill",
             hint="point backup.staging in keeper.toml at a larger file system",
         )
-        return prove(file, manifest, self.listen)
+        return verify(file, manifest, self.on_event)
 
     def _manifest(self, snapshot: Snapshot) -> Manifest:
         item = self.listing[manifest_object(snapshot.object)]
-        manifest = read_manifest(item, self.papers, self.to)
+        manifest = read_manifest(item, self.metadata, self.to)
         if isinstance(manifest, Manifest):
             return manifest
         if isinstance(manifest, NewerFormatError):
             raise manifest
-        if item.path not in self.papers and self.papers_error:
-            raise self.papers_error
+        if item.path not in self.metadata and self.metadata_error:
+            raise self.metadata_error
         raise CheckError(manifest.message)
 
-    def _leave_marks(self) -> None:
-        marks, self.unmarked = self.unmarked, []
-        refused = leave_marks(
-            self.options.rclone, self.destination, marks, self.options.host, self.listen
+    def _write_drill_records(self) -> None:
+        marks, self.unwritten = self.unwritten, []
+        refused = write_drill_records(
+            self.options.rclone, self.destination, marks, self.options.host, self.on_event
         )
         try:
             if refused:
@@ -291,27 +301,27 @@ class _AtDestination:
         except (KeeperError, OSError) as error:
             self._warn("", f"the drill is not remembered: {error}")
 
-    def _lift_hold(self, subject: Subject, result: DrillResult) -> None:
+    def _release_hold(self, subject: Subject, result: DrillResult) -> None:
         """Let a database be pruned again, if it is on hold, and its newest snapshot was proven."""
-        paper = self.listing.get(latest_object(subject.name))
-        seen = read_manifest(paper, self.papers, self.to) if paper else None
-        if paper is None or not isinstance(seen, Manifest) or not hold_of(seen.raw):
+        entry = self.listing.get(latest_object(subject.name))
+        seen = read_manifest(entry, self.metadata, self.to) if entry else None
+        if entry is None or not isinstance(seen, Manifest) or not hold_of(seen.raw):
             return
         if result.object != seen.object:
             # An older one may be from before the loss, and says nothing of what is left.
-            self.listen(Note(subject.name, "the hold on pruning stays: not the newest snapshot"))
+            self.on_event(Note(subject.name, "the hold on pruning stays: not the newest snapshot"))
             return
         state, path = self.options.state, subject.path
         lock = database_lock(state, path, wait_seconds=LOCK_WAIT_SECONDS) if path else nullcontext()
         try:
             with lock:
-                lift_hold(self.options.rclone, self.destination, paper)
+                release_hold(self.options.rclone, self.destination, entry)
         except (KeeperError, OSError) as error:
             text = f"the hold on pruning stays: {as_keeper_error(error).full_text}"
             self._warn(subject.name, text)
         else:
             text = f"the hold on pruning at {self.to} is lifted, as you asked for this drill"
-            self.listen(Note(subject.name, text))
+            self.on_event(Note(subject.name, text))
 
     def _failed(
         self, subject: Subject, snapshot: Snapshot | None, error: KeeperError
@@ -330,4 +340,4 @@ class _AtDestination:
         )
 
     def _warn(self, name: str, text: str) -> None:
-        self.listen(Note(name, text, Level.WARNING))
+        self.on_event(Note(name, text, Level.WARNING))

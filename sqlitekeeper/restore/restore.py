@@ -12,7 +12,7 @@ from sqlitekeeper.database.checksums import has_checksums, renew_first_checksum
 from sqlitekeeper.database.connection import open_database, pragma_int, sqlite_errors
 from sqlitekeeper.database.files import SIDECARS
 from sqlitekeeper.database.replace.exclusive import refuse_if_open
-from sqlitekeeper.database.replace.replace import Placed, dress, exists_already, place
+from sqlitekeeper.database.replace.replace import Placed, copy_ownership, exists_already, place
 from sqlitekeeper.database.replace.undo import undo
 from sqlitekeeper.database.replace.unseen import refuse_unseen
 from sqlitekeeper.database.set_aside import remove_unfinished
@@ -25,7 +25,7 @@ from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.restore.download import fetch_manifest, fetch_snapshot
-from sqlitekeeper.restore.verify import contradiction, prove
+from sqlitekeeper.restore.verify import contradiction, verify
 from sqlitekeeper.result import Result
 
 
@@ -73,7 +73,7 @@ def restore(
     target: Path,
     rclone: Rclone,
     clock: Callable[[], datetime],
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
     *,
     replace: bool = False,
     no_manifest: bool = False,
@@ -92,33 +92,33 @@ def restore(
         KeeperError: there is a file and `replace` is not set, there is no room, or a
             copy could not be fetched.
     """
-    _tell_of_litter(target, listen)
+    _report_litter(target, on_event)
     with staging_folder(target.parent, setting=None) as folder:
         # What is downloaded has a database's name, and that may be any.
-        downloads, workshop = folder / "downloads", folder / "workshop"
+        downloads, work_folder = folder / "downloads", folder / "workshop"
         downloads.mkdir()
-        workshop.mkdir()
+        work_folder.mkdir()
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
                 file, sha256, manifest = _fetch(
-                    destination, snapshot, target, rclone, downloads, listen, no_manifest
+                    destination, snapshot, target, rclone, downloads, on_event, no_manifest
                 )
             except KeeperError as error:
                 errors.append(error)
                 if len(errors) < len(candidates):
-                    listen(Note(snapshot.database, error.full_text, Level.WARNING))
+                    on_event(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
             if manifest and manifest.journal_mode == "wal":
                 _set_wal_mode(file)
             mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)
-            dress(file, target, mode, listen, acl)
+            copy_ownership(file, target, mode, on_event, acl)
             placed = place(
                 file,
                 target,
                 clock(),
-                workshop,
-                listen,
+                work_folder,
+                on_event,
                 replace=replace,
                 assume_stopped=assume_stopped,
             )
@@ -134,7 +134,7 @@ def restore(
     # One that could not be fetched may be sound, so another's damage is not the last word.
     unseen = [error for error in errors if not isinstance(error, CheckError)]
     if unseen and unseen[-1] is not errors[-1]:
-        listen(Note(candidates[-1][1].database, errors[-1].full_text, Level.WARNING))
+        on_event(Note(candidates[-1][1].database, errors[-1].full_text, Level.WARNING))
     raise (unseen or errors)[-1]
 
 
@@ -142,7 +142,7 @@ def undo_restore(
     name: str,
     target: Path,
     clock: Callable[[], datetime],
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
     *,
     assume_stopped: bool = False,
 ) -> RestoreResult:
@@ -152,10 +152,10 @@ def undo_restore(
         KeeperError: nothing was set aside, or there is no room for a copy.
         BusyError: somebody has the database open.
     """
-    _tell_of_litter(target, listen)
-    with staging_folder(target.parent, setting=None) as workshop:
-        source, placed = undo(target, clock(), workshop, listen, assume_stopped=assume_stopped)
-    listen(Note(name, f"brought back {source.name}"))
+    _report_litter(target, on_event)
+    with staging_folder(target.parent, setting=None) as work_folder:
+        source, placed = undo(target, clock(), work_folder, on_event, assume_stopped=assume_stopped)
+    on_event(Note(name, f"brought back {source.name}"))
     return RestoreResult(
         name,
         target,
@@ -167,19 +167,19 @@ def undo_restore(
 
 def _cut_off(placed: Placed, target: Path) -> str | None:
     """What a person has to do about processes that had opened the old file meanwhile."""
-    if not placed.latecomers:
+    if not placed.late_openers:
         return None
-    who = ", ".join(map(str, placed.latecomers))
+    who = ", ".join(map(str, placed.late_openers))
     return f"restart {who}: it had just opened the old {target.name}, and cannot use it any more"
 
 
-def _tell_of_litter(target: Path, listen: Listener) -> None:
+def _report_litter(target: Path, on_event: Listener) -> None:
     for litter in remove_staging_litter(target.parent):
         text = f"removed {litter}, left by a restore that was killed; {target} was not half-written"
-        listen(Note("", text))
+        on_event(Note("", text))
     for unfinished in remove_unfinished(target):
         text = f"removed the name {unfinished.name}, left by a restore that was killed before it"
-        listen(Note("", f"{text} replaced anything"))
+        on_event(Note("", f"{text} replaced anything"))
 
 
 def _fetch(
@@ -188,7 +188,7 @@ def _fetch(
     target: Path,
     rclone: Rclone,
     folder: Path,
-    listen: Listener,
+    on_event: Listener,
     no_manifest: bool,
 ) -> tuple[Path, str, Manifest | None]:
     """Download a snapshot and prove it: its file, sha256 and manifest."""
@@ -197,21 +197,21 @@ def _fetch(
     except ManifestError as error:
         if not no_manifest:
             raise
-        listen(Note(snapshot.database, error.full_text, Level.WARNING))
+        on_event(Note(snapshot.database, error.full_text, Level.WARNING))
         manifest = None
     if manifest and (found := contradiction(snapshot, manifest)):
         raise CheckError(f"{snapshot.object}: {found.problem}")
     what = f"{target}: the snapshot"
     file = fetch_snapshot(
-        rclone, destination.to, snapshot, folder, listen, what=what, beside=target.parent
+        rclone, destination.to, snapshot, folder, on_event, what=what, beside=target.parent
     )
     sha256 = sha256_of(file)
     if manifest is None:
         check_snapshot(file, sha256, "integrity")
-    elif problem := prove(file, manifest, listen, full_text=False).problem:
+    elif problem := verify(file, manifest, on_event, full_text=False).problem:
         raise CheckError(f"{snapshot.object}: {problem}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
-    listen(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
+    on_event(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
     return file, sha256, manifest
 
 

@@ -16,7 +16,7 @@ from sqlitekeeper.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Verification:
     """What a snapshot was found to be; None where a proof ended before it came to that.
 
     `problem` says why it is not what it should be, `remarks` what is odd and no fault.
@@ -29,22 +29,22 @@ class Proof:
     remarks: tuple[str, ...] = ()
 
 
-def contradiction(snapshot: Snapshot, manifest: Manifest) -> Proof | None:
+def contradiction(snapshot: Snapshot, manifest: Manifest) -> Verification | None:
     """How a manifest contradicts the listing, if it does; found without downloading anything."""
     if manifest.object != snapshot.object:
-        return Proof(problem=f"its manifest belongs to {manifest.object}")
+        return Verification(problem=f"its manifest belongs to {manifest.object}")
     if manifest.taken_at != snapshot.taken_at:
         said = timestamp(manifest.taken_at)
-        return Proof(problem=f"its manifest says that it was taken at {said}")
+        return Verification(problem=f"its manifest says that it was taken at {said}")
     if manifest.bytes != snapshot.bytes:
         problem = f"it has {snapshot.bytes} bytes, its manifest says {manifest.bytes}"
-        return Proof(sha256_ok=False, problem=problem)
+        return Verification(sha256_ok=False, problem=problem)
     return None
 
 
-def prove(
-    file: Path, manifest: Manifest, listen: Listener = ignore, *, full_text: bool = True
-) -> Proof:
+def verify(
+    file: Path, manifest: Manifest, on_event: Listener = ignore, *, full_text: bool = True
+) -> Verification:
     """Prove keeper's own copy of a snapshot; its content may be anything.
 
     Full-text indexes can be rebuilt from what they index, so a restore does
@@ -55,12 +55,12 @@ def prove(
     """
     size = file.stat().st_size
     if size != manifest.bytes:
-        return Proof(
+        return Verification(
             sha256_ok=False, problem=f"{size} bytes came, its manifest says {manifest.bytes}"
         )
     sha256 = sha256_of(file)
     if sha256 != manifest.sha256:
-        return Proof(
+        return Verification(
             sha256_ok=False,
             problem=f"its sha256 is {sha256[:12]}..., its manifest says {manifest.sha256[:12]}...",
         )
@@ -69,17 +69,17 @@ def prove(
             file,
             sha256,
             "integrity",
-            lambda done: listen(Tick(manifest.database, "check", done, size)),
+            lambda done: on_event(Tick(manifest.database, "check", done, size)),
         )
         indexes = _full_text_indexes(file) if full_text else FullText()
     except CheckError as error:
         problem = error.message.replace(f"{file}: ", "")
-        return Proof(sha256_ok=True, check="failed", problem=problem)
+        return Verification(sha256_ok=True, check="failed", problem=problem)
     if indexes.problems:
-        return Proof(sha256_ok=True, check="failed", problem="; ".join(indexes.problems))
+        return Verification(sha256_ok=True, check="failed", problem="; ".join(indexes.problems))
     rows = _row_problem(checked, manifest)
     foreign_keys = _foreign_key_problem(checked, manifest)
-    return Proof(
+    return Verification(
         sha256_ok=True,
         check="failed" if foreign_keys else "ok",
         rows_ok=rows is None,

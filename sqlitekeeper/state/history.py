@@ -28,12 +28,12 @@ THIN_EVERY_MS = DAY_MS
 NEWEST = 24
 
 
-def remembered_drills(state: Path, to: str, listen: Listener) -> "dict[str, DrillRecord]":
+def remembered_drills(state: Path, to: str, on_event: Listener) -> "dict[str, DrillRecord]":
     """Drills that only this host knows of; trouble with its memory is told, and no more."""
     try:
         return History(state).drills(to)
     except (KeeperError, OSError, ValueError) as error:
-        listen(Note("", f"no history: {error}", Level.WARNING))
+        on_event(Note("", f"no history: {error}", Level.WARNING))
         return {}
 
 

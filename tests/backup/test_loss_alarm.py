@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from sqlitekeeper.backup.loss_alarm import LossWatch, falls
+from sqlitekeeper.backup.loss_alarm import LossAlarm, lost_rows
 from sqlitekeeper.destination.hold import Hold, hold_of, on_hold, with_hold
 from sqlitekeeper.destination.layout import parse_object
 from tests.conftest import BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone
@@ -37,14 +37,14 @@ def test_what_a_loss_is(
     before: dict[str, int], after: dict[str, int], found: dict[str, tuple[int, int]]
 ) -> None:
     """A table that had rows and is gone, or more than half of its rows and at least 100."""
-    assert falls(before, after, 0.5) == found
+    assert lost_rows(before, after, 0.5) == found
 
 
 def test_the_share_is_the_users() -> None:
     """A tenth, all (then only what is gone counts), or no alarm at all."""
-    assert falls({"t": 1000}, {"t": 899}, 0.1) == {"t": (1000, 899)}
-    assert falls({"t": 1000, "u": 1}, {"t": 0}, 1.0) == {"u": (1, 0)}
-    assert falls({"t": 1000, "u": 1}, {}, 0.0) == {}
+    assert lost_rows({"t": 1000}, {"t": 899}, 0.1) == {"t": (1000, 899)}
+    assert lost_rows({"t": 1000, "u": 1}, {"t": 0}, 1.0) == {"u": (1, 0)}
+    assert lost_rows({"t": 1000, "u": 1}, {}, 0.0) == {}
 
 
 def test_many_losses_are_summed_up() -> None:
@@ -77,7 +77,7 @@ def test_a_hold_survives_the_way_through_a_manifest() -> None:
 def test_a_second_loss_is_added_to_the_hold() -> None:
     """Each table's rows from before its first loss, and after its last."""
     before = {"tables": {"t": 400, "u": 500}, "hold": HOLD}
-    watch = LossWatch(0.5, before={("to", "app"): before})
+    watch = LossAlarm(0.5, before={("to", "app"): before})
     fresh = {"database": "app", "taken_at": "later", "tables": {"t": 2, "u": 1}}
     assert watch.judge("to", fresh).manifest["hold"] == {
         "since": HOLD["since"],
@@ -121,7 +121,7 @@ def newest_manifest(to: Path, run: Outcome) -> dict[str, Any]:
 def downloads(run: Outcome) -> int:
     """How often a verbose run asked rclone for manifests."""
     # The target comes last before the flags; of an upload it is the source that is private.
-    return len(re.findall(r" copy .*/ \S*/keeper-papers-\S+ --", run.err))
+    return len(re.findall(r" copy .*/ \S*/keeper-metadata-\S+ --", run.err))
 
 
 def has_shipped(to: Path, *days: float, database: str = "app") -> list[str]:
@@ -413,7 +413,7 @@ def test_an_index_that_was_optimised_is_no_loss(
 
     assert run.status == 0
     after = run.entry["tables"]["words_data"]
-    assert falls({"words_data": before}, {"words_data": after}, 0.5)
+    assert lost_rows({"words_data": before}, {"words_data": after}, 0.5)
     assert "words_data" in latest(to)["shadow_tables"]
 
 

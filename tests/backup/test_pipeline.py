@@ -76,7 +76,7 @@ class Stations:
     def prepare(self, jobs: list[Job]) -> None:
         pass
 
-    def take(self, job: Job, listen: Listener) -> Taken:
+    def take(self, job: Job, on_event: Listener) -> Taken:
         size = self.sizes[job.name]
         with self._lock:
             if sum(self.staged.values()) + size > self.room:
@@ -158,14 +158,14 @@ def test_first_two_large_databases_are_read_at_once(
     stations = Stations(a=LARGE, b=LARGE, c=LARGE)
     take, reading, most = stations.take, set[str](), 0
 
-    def take_slowly(job: Job, listen: Listener) -> Taken:
+    def take_slowly(job: Job, on_event: Listener) -> Taken:
         nonlocal most
         reading.add(job.name)
         if job.name in "ab":
             others = {"a", "b"} - {job.name}
             wait_until(lambda: others <= reading or at_once == 1)
         most = max(most, len(reading))
-        taken = take(job, listen)
+        taken = take(job, on_event)
         # Here they meet again, so that neither has left before the other has looked.
         if job.name in "ab" and at_once > 1:
             both.wait(30)
@@ -196,11 +196,11 @@ def test_others_are_read_one_by_one(sizes: dict[str, int], room: int) -> None:
     stations.upload = lambda names: wait_for(begun, names == ["a"])
     take, begun, order = stations.take, threading.Event(), list[str]()
 
-    def take_in_order(job: Job, listen: Listener) -> Taken:
+    def take_in_order(job: Job, on_event: Listener) -> Taken:
         order.append(job.name)
         if job.name == "b":
             begun.set()
-        return take(job, listen)
+        return take(job, on_event)
 
     stations.before_delivery = order.extend
     stations.take = take_in_order  # type: ignore[method-assign]
@@ -308,9 +308,9 @@ def test_database_without_room_waits_for_those_before(monkeypatch: pytest.Monkey
     tried = threading.Semaphore(0)
     take = stations.take
 
-    def take_and_tell(job: Job, listen: Listener) -> Taken:
+    def take_and_tell(job: Job, on_event: Listener) -> Taken:
         try:
-            return take(job, listen)
+            return take(job, on_event)
         except NoRoomError:
             tried.release()
             raise
@@ -371,7 +371,7 @@ def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setenv("RCLONE_CONFIG_DISK_TYPE", "local")
 
-    def run(jobs: list[Job], listen: Listener = ignore, and_to: Sequence[str] = ()) -> BackupRun:
+    def run(jobs: list[Job], on_event: Listener = ignore, and_to: Sequence[str] = ()) -> BackupRun:
         monkeypatch.setattr(pipeline, "BATCH_BYTES", 2**12)
         to = str(tmp_path / "to") if and_to else f"disk:{tmp_path}/to"
         options = BackupOptions(
@@ -383,7 +383,7 @@ def back_up_each(tmp_path: Path, staging: Path, monkeypatch: pytest.MonkeyPatch)
             clock=lambda: NOW,
             staging=staging,
         )
-        return back_up(jobs, options, listen)
+        return back_up(jobs, options, on_event)
 
     return run
 
@@ -460,12 +460,12 @@ def test_databases_that_take_the_room_from_one_another_are_taken_one_by_one() ->
     stations.room, tried = SMALL, set[str]()
     take = stations.take
 
-    def crowd(job: Job, listen: Listener) -> Taken:
+    def crowd(job: Job, on_event: Listener) -> Taken:
         if job.name not in tried:
             tried.add(job.name)
             both.wait(30)
             raise NoRoomError("no room")
-        return take(job, listen)
+        return take(job, on_event)
 
     stations.take = crowd  # type: ignore[method-assign]
     run_pipeline(stations, stations.jobs, 2, ignore)

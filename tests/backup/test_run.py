@@ -149,9 +149,9 @@ def test_local_snapshot_is_flushed_before_its_manifest_is_shipped(
 
     steps = trace.read_text().splitlines()
     flushed = next(i for i, s in enumerate(steps) if "fsync" in s and str(to) in s)
-    papers = next(i for i, s in enumerate(steps) if "rename" in s and ".json" in s)
+    metadata = next(i for i, s in enumerate(steps) if "rename" in s and ".json" in s)
     assert str(snapshots(to)[0]) in steps[flushed]
-    assert flushed < papers
+    assert flushed < metadata
     assert not [step for step in steps if "execve" in step and "rclone" in step]
 
 

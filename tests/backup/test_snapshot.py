@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from sqlitekeeper.backup.loss_alarm import LossWatch
+from sqlitekeeper.backup.loss_alarm import LossAlarm
 from sqlitekeeper.backup.model import Staged
 from sqlitekeeper.backup.snapshot import Stage
 from sqlitekeeper.database.snapshot.fingerprint import fingerprint
@@ -57,9 +57,9 @@ def stage(staging: Path) -> Stage:
     )
 
 
-def prepare(stage: Stage, name: str, path: Path, listen: Listener = ignore) -> Staged:
+def prepare(stage: Stage, name: str, path: Path, on_event: Listener = ignore) -> Staged:
     """Both steps of the stage."""
-    return stage.prove(stage.take(name, path, listen), listen)
+    return stage.prove(stage.take(name, path, on_event), on_event)
 
 
 def snapshot_file(stage: Stage, staged: Staged) -> Path:
@@ -487,7 +487,7 @@ def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
     stage = replace(
         stage,
         destinations=(Destination("lab:x", listing),),
-        watch=LossWatch(before={("lab:x", "app"): manifest}),
+        watch=LossAlarm(before={("lab:x", "app"): manifest}),
         clock=lambda: NOW + timedelta(minutes=2),
     )
 

@@ -19,9 +19,9 @@ from tests.conftest import S3, WrapRclone
 CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
 KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
-# In a shell script that stands for rclone: is this the upload of a snapshot, of a paper?
+# In a shell script that stands for rclone: is this the upload of a snapshot, of metadata?
 OF_SNAPSHOTS = 'case "$from" in */snapshots/*)'
-OF_PAPERS = 'case "$from" in */keeper-papers-*)'
+OF_PAPERS = 'case "$from" in */keeper-metadata-*)'
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_local_copy_is_read_back(folder: Path, to: Path, change: str) -> None:
 def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
     folder: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
-    """An rclone that uploads snapshots but no papers is found out."""
+    """An rclone that uploads snapshots but no metadata is found out."""
     wrap_rclone(copy=f"{OF_PAPERS} exit 0;; esac")
 
     errors = ship(folder, f"disk:{to}", parcel(folder))

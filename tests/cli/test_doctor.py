@@ -223,8 +223,8 @@ def test_nothing_leaves_the_host_without_being_asked(
     """A destination that nobody could reach is not missed; with --remote it is."""
     for key, value in {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": "http://127.0.0.1:9"}.items():
         monkeypatch.setenv(f"RCLONE_CONFIG_LAB_{key}", value)
-    patience = ["--retries", "1", "--low-level-retries", "1"]
-    backup_config(to="lab:bucket", rclone_args=patience)
+    stall_watch = ["--retries", "1", "--low-level-retries", "1"]
+    backup_config(to="lab:bucket", rclone_args=stall_watch)
     assert keeper("doctor").status == 0
     done = keeper("doctor", "--remote", "--json")
     assert done.status == 1

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.destination.layout import parse_object
-from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
-from tests.histories import add_history
-from tests.shelves import (
+from tests.catalogs import (
     REFUSES_WRITES,
     copied,
     edit,
@@ -20,6 +18,8 @@ from tests.shelves import (
     set_back,
     ship_once,
 )
+from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
+from tests.histories import add_history
 
 KEYS = {
     "name",

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.state.history import History
-from tests.chromium import browse, look_at, needs_chromium
+from tests.chromium import browse, list_destinations, needs_chromium
 from tests.conftest import BackupConfig, Keeper, MakeDatabase
 from tests.histories import NOW
 
@@ -64,7 +64,7 @@ def test_page_opens_from_a_file_without_a_complaint(page: Path) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_page_fits_its_window(page: Path, width: int) -> None:
     """Neither a phone nor a desktop has to scroll sideways."""
-    seen = look_at(page, width)
+    seen = list_destinations(page, width)
 
     assert seen.console == []
     assert seen.facts["width"] in range(width - 20, width + 1)
@@ -74,7 +74,7 @@ def test_page_fits_its_window(page: Path, width: int) -> None:
 @needs_chromium
 def test_browser_shows_hostile_names_as_text(page: Path) -> None:
     """And runs nothing."""
-    seen = look_at(page, 1280)
+    seen = list_destinations(page, 1280)
 
     assert seen.facts["scripts"] == 0
     assert f"{HOSTILE} table" in seen.facts["text"]
@@ -83,7 +83,7 @@ def test_browser_shows_hostile_names_as_text(page: Path) -> None:
 @needs_chromium
 def test_screen_reader_finds_headings_and_a_text_for_each_chart(page: Path) -> None:
     """One heading of the first level, a section for each database, no id twice."""
-    seen = look_at(page, 1280)
+    seen = list_destinations(page, 1280)
 
     assert seen.facts["headings"][0] == "H1"
     assert seen.facts["headings"].count("H2") == 4

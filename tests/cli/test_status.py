@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalogs import REFUSES_WRITES, copied, flip_bit, newest, set_back, ship_once
 from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone, in_folder
-from tests.shelves import REFUSES_WRITES, copied, flip_bit, newest, set_back, ship_once
 
 
 @pytest.fixture(scope="module")
@@ -130,14 +130,14 @@ def test_snapshot_that_failed_its_drill_is_not_fresh(keeper: Keeper, to: Path) -
 
 def test_hostile_papers_are_an_error_of_their_database_alone(keeper: Keeper, to: Path) -> None:
     """A gigabyte, invalid UTF-8, wrong types, deep nesting, another's name, a newer format."""
-    papers = {
+    metadata = {
         "binary": b"\xff\xfe",
         "deep": b"[" * 100_000,
         "types": b'{"format": 1, "database": 5, "snapshot": []}',
         "future": b'{"format": 2}',
         "other": (to / "a/latest.json").read_bytes(),
     }
-    for name, text in papers.items():
+    for name, text in metadata.items():
         (to / name).mkdir()
         (to / name / "latest.json").write_bytes(text)
     (to / "huge").mkdir()
@@ -147,7 +147,7 @@ def test_hostile_papers_are_an_error_of_their_database_alone(keeper: Keeper, to:
     run = keeper("status", "--from", to, "--json")
 
     assert run.status == 3
-    expected = dict.fromkeys([*papers, "huge"], "failed") | {"a": "fresh", "b": "fresh"}
+    expected = dict.fromkeys([*metadata, "huge"], "failed") | {"a": "fresh", "b": "fresh"}
     assert outcomes(run) == expected
     reasons = {e["name"]: e["reason"] for e in run.json["databases"] if e["reason"]}
     assert "1073741824 bytes are too many" in reasons["huge"]

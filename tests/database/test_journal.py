@@ -215,12 +215,12 @@ def test_transaction_that_begins_between_two_batches(
     other = application(path, vfs)
     told: list[Event] = []
 
-    def listen(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, Tick) and not told:
             told.append(event)
             other.do("spill")
 
-    result = vacuum.vacuum(path, vacuum.VacuumOptions(pages=0), listen=listen)
+    result = vacuum.vacuum(path, vacuum.VacuumOptions(pages=0), on_event=on_event)
 
     assert (result.outcome, result.freed_pages) == ("busy", 16)
     other.do("COMMIT")
@@ -335,7 +335,7 @@ def test_snapshot_during_which_somebody_writes(
     other = application(path, vfs)
     done: list[Event] = []
 
-    def listen(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, Tick) and not done:
             done.append(event)
             other.do("spill", *([end] if end else []))
@@ -348,7 +348,7 @@ def test_snapshot_during_which_somebody_writes(
     connection.close()
 
     with pytest.raises(BusyError):
-        snapshot.take_snapshot(path, path.with_name("copy"), listen)
+        snapshot.take_snapshot(path, path.with_name("copy"), on_event)
 
     assert done
     assert not path.with_name("copy").exists()

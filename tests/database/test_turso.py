@@ -81,12 +81,12 @@ def test_log_that_an_earlier_restore_left_is_set_aside(
     logged = log_of(path).read_bytes()
     if commits:
         crash_with_wal(path, commits)
-    (workshop := tmp_path / "workshop").mkdir()
+    (work_folder := tmp_path / "workshop").mkdir()
 
-    placing.place(make_plain("new", rows=9), path, NOW, workshop, replace=True)
+    placing.place(make_plain("new", rows=9), path, NOW, work_folder, replace=True)
 
     assert (rows(path), log_of(path).exists()) == (9, False)
-    undoing.undo(path, NOW, workshop)
+    undoing.undo(path, NOW, work_folder)
     assert count_rows(path) == 6 + commits
     assert log_of(path).read_bytes() == logged
 
@@ -110,9 +110,9 @@ def test_database_whose_name_ends_with_log_is_nobodys_sidecar(
 ) -> None:
     """Not even that of the database whose name is its beginning."""
     path, log = make_plain("audit", rows=5), make_plain("audit-log", rows=7)
-    (workshop := tmp_path / "workshop").mkdir()
+    (work_folder := tmp_path / "workshop").mkdir()
 
-    placing.place(make_plain("new", rows=9), path, NOW, workshop, replace=True)
+    placing.place(make_plain("new", rows=9), path, NOW, work_folder, replace=True)
 
     assert (count_rows(path), count_rows(log)) == (9, 7)
 
@@ -121,9 +121,9 @@ def test_log_of_another_database_is_left_alone(make_plain: MakeDatabase, tmp_pat
     """Turso knows app.db and app.sqlite3 by the same log, and one of them is in MVCC mode."""
     other, path = make_plain("app.db", rows=5), make_plain("app.sqlite3", rows=6)
     to_mvcc(other)
-    (workshop := tmp_path / "workshop").mkdir()
+    (work_folder := tmp_path / "workshop").mkdir()
 
-    placing.place(make_plain("new", rows=9), path, NOW, workshop, replace=True)
+    placing.place(make_plain("new", rows=9), path, NOW, work_folder, replace=True)
 
     assert rows(other) == 8
     assert count_rows(path) == 9

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, read_catalog
 from sqlitekeeper.rclone.listing import RemoteObject
 
 DAY1 = "app/app-20261101T030000Z"
 DAY2 = "app/app-20261102T030000Z"
 
 
-def shelf(*paths: str) -> DatabaseShelf:
+def shelf(*paths: str) -> DatabaseCatalog:
     """What a destination with these objects holds of the database `app`."""
-    return read_shelves("to", [RemoteObject(path, 7) for path in paths])["app"]
+    return read_catalog("to", [RemoteObject(path, 7) for path in paths])["app"]
 
 
 def test_a_snapshot_is_what_has_a_manifest() -> None:
@@ -42,12 +42,12 @@ def test_a_part_alone_is_an_orphan(kind: str) -> None:
     ("marks", "mark"),
     [([], None), (["proven"], "proven"), (["failed"], "failed"), (["proven", "failed"], "failed")],
 )
-def test_the_mark_of_a_drill_is_seen(marks: list[str], mark: str | None) -> None:
+def test_the_mark_of_a_drill_is_seen(marks: list[str], drill_outcome: str | None) -> None:
     """Of two that contradict each other the worse one counts."""
     paths = [f"{DAY1}.{one}.json" for one in marks]
     (found,) = shelf(f"{DAY1}.sqlite3", f"{DAY1}.json", *paths).snapshots
-    assert found.mark == mark
-    assert [paper.path for paper in found.papers] == [f"{DAY1}.json", *paths]
+    assert found.drill_outcome == drill_outcome
+    assert [paper.path for paper in found.metadata] == [f"{DAY1}.json", *paths]
 
 
 def test_the_newest_snapshot_is_told_of_by_its_manifest_and_latest_json() -> None:
@@ -55,13 +55,13 @@ def test_the_newest_snapshot_is_told_of_by_its_manifest_and_latest_json() -> Non
     pair = (f"{DAY1}.sqlite3", f"{DAY1}.json")
     latest = RemoteObject("app/latest.json", 7)
     own = RemoteObject(f"{DAY1}.json", 7)
-    assert shelf(*pair, "app/latest.json").newest_papers == (own, latest)
-    assert shelf(*pair).newest_papers == (own,)
-    assert shelf(f"{DAY1}.sqlite3").newest_papers == ()
+    assert shelf(*pair, "app/latest.json").newest_metadata == (own, latest)
+    assert shelf(*pair).newest_metadata == (own,)
+    assert shelf(f"{DAY1}.sqlite3").newest_metadata == ()
 
 
 def test_two_of_one_second_are_two_snapshots() -> None:
-    """Each with its own papers, by name, and with those of old, which have no token."""
+    """Each with its own metadata, by name, and with those of old, which have no token."""
     stems = [DAY1, f"{DAY1}-z9z9z", f"{DAY1}-k3f9q"]
     found = shelf(
         *(f"{stem}.{kind}" for stem in stems for kind in ("sqlite3", "json")),
@@ -69,5 +69,5 @@ def test_two_of_one_second_are_two_snapshots() -> None:
         f"{DAY1}-b2b2b.sqlite3",
     )
     assert [one.object.removesuffix(".sqlite3") for one in found.snapshots] == stems
-    assert [one.mark for one in found.snapshots] == [None, None, "proven"]
+    assert [one.drill_outcome for one in found.snapshots] == [None, None, "proven"]
     assert [one.path for one in found.orphans] == [f"{DAY1}-b2b2b.sqlite3"]

@@ -12,7 +12,7 @@ import pytest
 from sqlitekeeper.backup.unchanged import is_held, is_lost
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.catalog import newest_snapshots
-from sqlitekeeper.destination.destination import Destination, look
+from sqlitekeeper.destination.destination import Destination, list_destination
 from sqlitekeeper.destination.manifest import encode
 from sqlitekeeper.filesystem.flush import sync_to_disk
 from sqlitekeeper.rclone.client import Rclone
@@ -112,7 +112,7 @@ def test_listing_tells_sizes_by_path(tmp_path: Path, any_rclone: Path) -> None:
     (tmp_path / "to" / "app").mkdir(parents=True)
     (tmp_path / "to" / "app" / "latest.json").write_bytes(b"12345")
 
-    found = look(Rclone(find_rclone(None)), str(tmp_path / "to"))
+    found = list_destination(Rclone(find_rclone(None)), str(tmp_path / "to"))
 
     assert found.listing == {"app/latest.json": RemoteObject("app/latest.json", 5)}
     assert found.error is None
@@ -120,14 +120,14 @@ def test_listing_tells_sizes_by_path(tmp_path: Path, any_rclone: Path) -> None:
 
 def test_destination_that_is_not_there_yet_is_no_error(tmp_path: Path, any_rclone: Path) -> None:
     """The first run makes it."""
-    found = look(Rclone(find_rclone(None)), str(tmp_path / "nowhere"))
+    found = list_destination(Rclone(find_rclone(None)), str(tmp_path / "nowhere"))
 
     assert (found.listing, found.error) == (None, None)
 
 
 def test_destination_that_cannot_be_listed_keeps_its_error(any_rclone: Path) -> None:
     """An unknown remote is an error, and not an empty destination."""
-    found = look(Rclone(find_rclone(None)), "unknown:bucket")
+    found = list_destination(Rclone(find_rclone(None)), "unknown:bucket")
 
     assert found.listing is None
     assert "unknown" in str(found.error)

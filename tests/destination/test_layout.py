@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.destination.layout import (
+    drill_record_object,
     latest_object,
     manifest_object,
-    mark_object,
     parse_object,
     random_token,
     snapshot_object,
@@ -32,7 +32,7 @@ def test_names_are_those_of_the_design() -> None:
 
     assert snapshot == "production/production-20261123T030000Z-k3f9q.sqlite3"
     assert manifest_object(snapshot) == "production/production-20261123T030000Z-k3f9q.json"
-    assert mark_object(snapshot, "proven").endswith(
+    assert drill_record_object(snapshot, "proven").endswith(
         "/production-20261123T030000Z-k3f9q.proven.json"
     )
     assert latest_object("production") == "production/latest.json"
@@ -88,9 +88,9 @@ def test_what_is_no_time_is_no_object_of_keepers(stamp: str) -> None:
 def test_every_paper_of_a_snapshot_leads_to_it(name: str, moment: datetime, token: str) -> None:
     """With a token or, as of old, without one."""
     snapshot = snapshot_object(name, moment, token)
-    papers = [manifest_object(snapshot), mark_object(snapshot, "failed")]
+    metadata = [manifest_object(snapshot), drill_record_object(snapshot, "failed")]
 
-    for path in (snapshot, f"{snapshot}.0123abcd.partial", *papers):
+    for path in (snapshot, f"{snapshot}.0123abcd.partial", *metadata):
         found = parse_object(path)
         assert found
         assert (found.database, found.snapshot) == (name, snapshot)

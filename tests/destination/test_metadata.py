@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.manifest import MAX_MANIFEST_BYTES, ManifestError, encode
 from sqlitekeeper.destination.metadata import (
     fetch_manifests,
-    fetch_papers,
-    store_papers,
-    try_papers,
+    fetch_metadata,
+    store_metadata,
+    try_metadata,
 )
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
@@ -36,9 +36,9 @@ def test_contents_come_by_path(place: Path, any_rclone: Path) -> None:
     for path, text in texts.items():
         (place / path).write_bytes(text)
 
-    objects = look(rclone(), str(place)).listing
+    objects = list_destination(rclone(), str(place)).listing
     assert objects is not None
-    assert fetch_papers(rclone(), str(place), objects.values()) == texts
+    assert fetch_metadata(rclone(), str(place), objects.values()) == texts
 
 
 def test_what_is_too_large_is_not_downloaded(s3: S3, any_rclone: Path) -> None:
@@ -46,7 +46,7 @@ def test_what_is_too_large_is_not_downloaded(s3: S3, any_rclone: Path) -> None:
     with (s3.folder / "latest.json").open("wb") as file:
         file.truncate(MAX_MANIFEST_BYTES + 1)
     (s3.folder / "small.json").write_bytes(b"{}")
-    objects = (look(rclone(), s3.to).listing or {}).values()
+    objects = (list_destination(rclone(), s3.to).listing or {}).values()
     assert {one.bytes for one in objects} == {2, MAX_MANIFEST_BYTES + 1}
     s3.forget_calls()
 
@@ -61,15 +61,15 @@ def test_what_is_too_large_is_not_downloaded(s3: S3, any_rclone: Path) -> None:
 def test_largest_manifest_is_still_read(place: Path) -> None:
     """The limit itself is allowed."""
     (place / "app/full.json").write_bytes(b" " * MAX_MANIFEST_BYTES)
-    objects = (look(rclone(), str(place)).listing or {}).values()
-    assert len(fetch_papers(rclone(), str(place), objects)["app/full.json"]) == MAX_MANIFEST_BYTES
+    objects = (list_destination(rclone(), str(place)).listing or {}).values()
+    assert len(fetch_metadata(rclone(), str(place), objects)["app/full.json"]) == MAX_MANIFEST_BYTES
 
 
 def test_nothing_wanted_runs_nothing(place: Path, tmp_path: Path) -> None:
     """No rclone is needed for no files."""
     absent = Rclone(str(tmp_path / "no-such-rclone"))
-    assert try_papers(absent, str(place), []) == ({}, None)
-    assert store_papers(absent, look(rclone(), str(place)), {}) == {}
+    assert try_metadata(absent, str(place), []) == ({}, None)
+    assert store_metadata(absent, list_destination(rclone(), str(place)), {}) == {}
 
 
 def test_those_that_came_are_kept_when_others_do_not(
@@ -85,21 +85,21 @@ def test_those_that_came_are_kept_when_others_do_not(
         monkeypatch.setenv(f"RCLONE_CONFIG_SECRET_{key}", value)
     monkeypatch.setenv("RCLONE_RETRIES", "1")
     monkeypatch.setenv("RCLONE_LOW_LEVEL_RETRIES", "1")
-    destination = look(rclone(), "secret:")
+    destination = list_destination(rclone(), "secret:")
     texts = {"app/a.json": b"a" * 99, "app/b.json": b"b" * 99}
-    assert store_papers(rclone(), destination, texts) == {}
+    assert store_metadata(rclone(), destination, texts) == {}
     damaged = place / "app/b.json.bin"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
-    objects = (look(rclone(), "secret:").listing or {}).values()
-    contents, error = try_papers(rclone(), "secret:", objects)
+    objects = (list_destination(rclone(), "secret:").listing or {}).values()
+    contents, error = try_metadata(rclone(), "secret:", objects)
 
     assert contents == {"app/a.json": texts["app/a.json"]}
     assert error is not None
     assert "b.json" in error.message
     with pytest.raises(RcloneError):
-        fetch_papers(rclone(), "secret:", objects)
+        fetch_metadata(rclone(), "secret:", objects)
 
 
 def test_stored_papers_are_there(place: Path, any_rclone: Path) -> None:
@@ -107,7 +107,7 @@ def test_stored_papers_are_there(place: Path, any_rclone: Path) -> None:
     (place / "app/a.json").write_bytes(b"old")
     texts = {"app/a.json": b"new", "other/b.json": b"also"}
 
-    assert store_papers(rclone(), look(rclone(), str(place)), texts) == {}
+    assert store_metadata(rclone(), list_destination(rclone(), str(place)), texts) == {}
 
     assert {path: (place / path).read_bytes() for path in texts} == texts
 
@@ -118,14 +118,14 @@ def test_upload_that_is_only_claimed_is_a_problem(place: Path, wrap_rclone: Wrap
     wrap_rclone(copy="exit 0")
     texts = {"app/a.json": b"new", "app/b.json": b"new"}
 
-    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), texts)
+    problems = store_metadata(rclone(), list_destination(rclone(), f"disk:{place}"), texts)
 
     assert "is an older one" in problems["app/a.json"]
     assert "not whole" in problems["app/b.json"]
 
 
 def uploaded(place: Path, then: str) -> str:
-    """A shell script for rclone copy that does something when it has uploaded papers."""
+    """A shell script for rclone copy that does something when it has uploaded metadata."""
     upload = f'"$to" in *{place}/*'
     return f'"$real"; status=$?; case {upload}) {then};; esac; exit $status'
 
@@ -134,7 +134,9 @@ def test_half_a_paper_does_not_stay(place: Path, wrap_rclone: WrapRclone, any_rc
     """It would be in the way of everyone who reads what there is."""
     wrap_rclone(copy=uploaded(place, f"truncate -s 2 {place}/app/a.json"))
 
-    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
+    problems = store_metadata(
+        rclone(), list_destination(rclone(), f"disk:{place}"), {"app/a.json": b"new"}
+    )
 
     assert "not whole" in problems["app/a.json"]
     assert not (place / "app/a.json").exists()
@@ -145,7 +147,9 @@ def test_half_a_paper_that_cannot_be_deleted_is_told(place: Path, wrap_rclone: W
     cut = uploaded(place, f"truncate -s 2 {place}/app/a.json")
     wrap_rclone(copy=cut, delete="echo not yours >&2; exit 7")
 
-    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
+    problems = store_metadata(
+        rclone(), list_destination(rclone(), f"disk:{place}"), {"app/a.json": b"new"}
+    )
 
     assert "not whole" in problems["app/a.json"]
     assert "not yours" in problems["app/a.json"]
@@ -155,7 +159,9 @@ def test_what_others_have_put_in_its_place_stays(place: Path, wrap_rclone: WrapR
     """Whatever it is, nobody but them knows."""
     wrap_rclone(copy=uploaded(place, f"echo theirs > {place}/app/a.json"))
 
-    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
+    problems = store_metadata(
+        rclone(), list_destination(rclone(), f"disk:{place}"), {"app/a.json": b"new"}
+    )
 
     assert problems.keys() == {"app/a.json"}
     assert (place / "app/a.json").read_text() == "theirs\n"
@@ -171,8 +177,8 @@ def test_newer_paper_of_another_run_will_do_only_where_that_is_said(
     wrap_rclone(copy=uploaded(place, f"cp {theirs} {place}/app/latest.json"))
     texts = {"app/latest.json": encode(GOOD | {"confirmed_at": "2026-11-23T03:00:05+00:00"})}
 
-    problems = store_papers(
-        rclone(), look(rclone(), f"disk:{place}"), texts, newer_will_do=newer_will_do
+    problems = store_metadata(
+        rclone(), list_destination(rclone(), f"disk:{place}"), texts, newer_will_do=newer_will_do
     )
 
     assert bool(problems) == (not newer_will_do)
@@ -185,7 +191,9 @@ def test_download_that_fails_deletes_nothing(place: Path, wrap_rclone: WrapRclon
         copy=f'case "$from" in disk:*) mkdir -p "${{to%/*}}"; : > "$to"; exit 1;; esac; {script}'
     )
 
-    problems = store_papers(rclone(), look(rclone(), f"disk:{place}"), {"app/a.json": b"new"})
+    problems = store_metadata(
+        rclone(), list_destination(rclone(), f"disk:{place}"), {"app/a.json": b"new"}
+    )
 
     assert problems.keys() == {"app/a.json"}
     assert (place / "app/a.json").read_bytes() == b"ne"
@@ -194,11 +202,11 @@ def test_download_that_fails_deletes_nothing(place: Path, wrap_rclone: WrapRclon
 def test_link_in_a_download_is_not_followed(place: Path, wrap_rclone: WrapRclone) -> None:
     """Whatever an rclone writes into the private folder, only regular files are read from it."""
     (place / "app/a.json").write_bytes(b"a")
-    listing = look(rclone(), str(place)).listing or {}
+    listing = list_destination(rclone(), str(place)).listing or {}
     wrap_rclone(
         copy=f'mkdir "${{to%/*}}"; ln -s "{place}/app/a.json" "$to" && touch "{place}/made"; exit 0'
     )
-    assert try_papers(rclone(), f"disk:{place}", listing.values()) == ({}, None)
+    assert try_metadata(rclone(), f"disk:{place}", listing.values()) == ({}, None)
     assert (place / "made").exists()
 
 
@@ -213,10 +221,10 @@ def test_stale_latest_json_of_the_same_size_is_found_without_hashes(
         {"app/latest.json": encode(GOOD | {"confirmed_at": f"2026-11-23T0{hour}:00:00+00:00"})}
         for hour in (3, 4)
     )
-    destination = look(rclone(), "secret:")
-    assert store_papers(rclone(), destination, older, newer_will_do=True) == {}
+    destination = list_destination(rclone(), "secret:")
+    assert store_metadata(rclone(), destination, older, newer_will_do=True) == {}
     wrap_rclone(copy='case "$to" in secret:*) exit 0;; esac')
 
-    problems = store_papers(rclone(), destination, sent, newer_will_do=True)
+    problems = store_metadata(rclone(), destination, sent, newer_will_do=True)
 
     assert "another one than was written" in problems["app/latest.json"]

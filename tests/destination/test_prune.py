@@ -250,13 +250,13 @@ def test_the_last_proven_snapshot_stays(
     """While newer ones have no proof; what was proven before it goes, mark and all."""
     objects = add_history(to, "app", [days_ago(days) for days in (1, 2, 3, 4)])
     add_mark(to, objects[2], "proven")
-    mark = add_mark(to, objects[3], "proven")
+    drill_outcome = add_mark(to, objects[3], "proven")
     backup_config(app, to=to, **LAST_TWO)
 
     run = keeper("backup", "--json")
 
-    assert set(run.json["pruned"]) == whole([objects[1], objects[3]]) | {mark}
-    assert mark not in files_below(to)
+    assert set(run.json["pruned"]) == whole([objects[1], objects[3]]) | {drill_outcome}
+    assert drill_outcome not in files_below(to)
 
 
 def test_a_snapshot_that_failed_its_drill_takes_no_ones_place(

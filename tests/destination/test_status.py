@@ -1,4 +1,4 @@
-"""Freshness as a pure question: what a listing and the papers in it amount to."""
+"""Freshness as a pure question: what a listing and the metadata in it amount to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import DrillRecord, last_drills
 from sqlitekeeper.destination.fleet import fleet_status
 from sqlitekeeper.destination.layout import (
+    drill_record_object,
     latest_object,
     manifest_object,
-    mark_object,
     snapshot_object,
 )
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, timestamp
@@ -39,11 +39,11 @@ def snapshot(hours: float) -> str:
     return snapshot_object("app", hours_ago(hours))
 
 
-def shelf(*ages: float, marks: Sequence[str] = ()) -> DatabaseShelf:
-    """A destination's shelf with snapshots of 100 bytes, that many hours old."""
+def shelf(*ages: float, marks: Sequence[str] = ()) -> DatabaseCatalog:
+    """A destination's catalog with snapshots of 100 bytes, that many hours old."""
     paths = [path for age in ages for path in (snapshot(age), manifest_object(snapshot(age)))]
     objects = [RemoteObject(path, 100) for path in [*paths, latest_object("app"), *marks]]
-    return read_shelves("lab:x", objects)["app"]
+    return read_catalog("lab:x", objects)["app"]
 
 
 def latest(hours: float, confirmed: float | None = None, **more: Any) -> Manifest:
@@ -66,7 +66,7 @@ def latest(hours: float, confirmed: float | None = None, **more: Any) -> Manifes
 
 
 def judged(
-    there: DatabaseShelf,
+    there: DatabaseCatalog,
     paper: Manifest | ManifestError | None,
     drills: dict[str, DrillRecord] | None = None,
 ) -> StatusEntry:
@@ -102,7 +102,9 @@ def test_limit_itself_is_fresh() -> None:
 
 def test_nothing_there_is_missing() -> None:
     """A database that was never backed up."""
-    entry = judge(SUBJECT, "lab:x", DatabaseShelf("app", (), (), None), Evidence(None, {}), LIMITS)
+    entry = judge(
+        SUBJECT, "lab:x", DatabaseCatalog("app", (), (), None), Evidence(None, {}), LIMITS
+    )
     assert (entry.outcome, entry.reason, entry.exit_code) == ("missing", "no snapshot at lab:x", 12)
 
 
@@ -223,35 +225,35 @@ def drills_by(texts: dict[str, bytes]) -> dict[str, DrillRecord]:
     return last_drills(there.snapshots, texts, {}, NOW)
 
 
-def mark(kind: Any, hours: float) -> bytes:
+def drill_outcome(kind: Any, hours: float) -> bytes:
     return DrillRecord(snapshot(1), hours_ago(hours), kind).text("web1")
 
 
-PROVEN, FAILED = (mark_object(snapshot(1), kind) for kind in ("proven", "failed"))
+PROVEN, FAILED = (drill_record_object(snapshot(1), kind) for kind in ("proven", "failed"))
 
 
 def test_younger_of_two_marks_counts() -> None:
     """Where a destination does not let the older one be deleted."""
-    texts = {PROVEN: mark("proven", 0.1), FAILED: mark("failed", 0.2)}
+    texts = {PROVEN: drill_outcome("proven", 0.1), FAILED: drill_outcome("failed", 0.2)}
     assert drills_by(texts)[snapshot(1)].outcome == "proven"
-    texts = {PROVEN: mark("proven", 0.2), FAILED: mark("failed", 0.1)}
+    texts = {PROVEN: drill_outcome("proven", 0.2), FAILED: drill_outcome("failed", 0.1)}
     assert drills_by(texts)[snapshot(1)].outcome == "failed"
 
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"\xff", b"[]", b"{}", b"[" * 50_000, b'{"at": 5}', mark("failed", 0.1)],
+    [b"", b"\xff", b"[]", b"{}", b"[" * 50_000, b'{"at": 5}', drill_outcome("failed", 0.1)],
 )
 def test_unreadable_mark_proves_nothing(text: bytes) -> None:
     """And a failed mark beside it counts."""
     assert drills_by({PROVEN: text})[snapshot(1)].at is None
-    both = {PROVEN: text, FAILED: mark("failed", 5)}
+    both = {PROVEN: text, FAILED: drill_outcome("failed", 5)}
     assert drills_by(both)[snapshot(1)].outcome == "failed"
 
 
 def test_mark_from_the_future_proves_nothing() -> None:
     """Nobody drilled it tomorrow."""
-    assert drills_by({PROVEN: mark("proven", -24)})[snapshot(1)].at is None
+    assert drills_by({PROVEN: drill_outcome("proven", -24)})[snapshot(1)].at is None
 
 
 def test_what_only_this_host_knows_counts_if_it_is_younger() -> None:
@@ -259,7 +261,7 @@ def test_what_only_this_host_knows_counts_if_it_is_younger() -> None:
     there = shelf(1, marks=[PROVEN])
     record = DrillRecord(snapshot(1), hours_ago(0.2), "failed")
     for marked, outcome in ((0.1, "proven"), (0.3, "failed")):
-        texts = {PROVEN: mark("proven", marked)}
+        texts = {PROVEN: drill_outcome("proven", marked)}
         found = last_drills(there.snapshots, texts, {snapshot(1): record}, NOW)
         assert found[snapshot(1)].outcome == outcome
 

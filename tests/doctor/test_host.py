@@ -17,8 +17,8 @@ from sqlitekeeper.doctor.freshness import diagnose_freshness
 from sqlitekeeper.doctor.host import diagnose_host
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.state.history import History, Shipment
+from tests.catalogs import copied, edit, ship_once
 from tests.conftest import S3, Keeper, MakeDatabase, Mount, OtherUser, WrapRclone
-from tests.shelves import copied, edit, ship_once
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 RCLONE = Path(sys.executable).with_name("rclone")

@@ -11,9 +11,9 @@ from pathlib import Path
 from sqlitekeeper.destination.layout import manifest_object, parse_object, snapshot_object
 from sqlitekeeper.destination.manifest import encode
 from sqlitekeeper.filesystem.checksum import sha256_of
+from tests.catalogs import newest
 from tests.conftest import Keeper, pragma
 from tests.faults.ledger import commit, entries, make_slack, problems_of
-from tests.shelves import newest
 
 
 def litter(folder: Path) -> set[str]:

@@ -27,7 +27,7 @@ from sqlitekeeper.doctor.database import diagnose_database
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.report.tables import table_spaces
-from sqlitekeeper.restore.verify import prove
+from sqlitekeeper.restore.verify import verify
 from tests.conftest import BackupConfig, Keeper, contents
 from tests.destination.test_untrusted import GOOD
 from tests.faults.command_line import command_line
@@ -172,7 +172,7 @@ def test_proving_a_damaged_snapshot_is_answered(
     manifest = GOOD | {"snapshot": GOOD["snapshot"] | facts}
     parsed: Manifest = parse_manifest(json.dumps(manifest).encode(), "here")
 
-    proof = answers(prove, file, parsed)
+    proof = answers(verify, file, parsed)
 
     assert proof is None or getattr(proof, "sha256_ok", None)
 

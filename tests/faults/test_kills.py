@@ -13,6 +13,7 @@ import pytest
 
 from sqlitekeeper.database.files import sidecar, size_of
 from sqlitekeeper.database.set_aside import set_asides, with_sidecars
+from tests.catalogs import newest
 from tests.conftest import BackupConfig, Keeper, Outcome, pragma
 from tests.database.references import add_references, answers
 from tests.faults.conftest import StartWriter
@@ -27,7 +28,6 @@ from tests.faults.ledger import (
     roll_back,
 )
 from tests.faults.scene import age, assert_tidy, assert_whole, forget_set_aside, litter
-from tests.shelves import newest
 
 BALLAST = 2_000_000
 CLEARED = "left by a "

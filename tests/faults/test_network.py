@@ -88,7 +88,7 @@ def to_snapshots(fault: Fault) -> Rule:
     return lambda r: fault if r.method == "PUT" and ".sqlite3" in r.path else None
 
 
-def to_papers(fault: Fault) -> Rule:
+def to_metadata(fault: Fault) -> Rule:
     """The fault meets uploads of manifests and of latest.json only."""
     return lambda r: fault if r.method == "PUT" and ".json" in r.path else None
 
@@ -104,13 +104,13 @@ FAULTS = {
         "made no progress",
         "backup.timeout",
     ),
-    "answers a manifest never": (to_papers(Silence()), "made no progress", "backup.timeout"),
+    "answers a manifest never": (to_metadata(Silence()), "made no progress", "backup.timeout"),
     "reset in an upload": (to_snapshots(Reset(99_999)), "connection", "connection broke"),
     "refuses uploads": (to_snapshots(Answer(403, "AccessDenied")), "AccessDenied", "permission"),
-    "refuses manifests": (to_papers(Answer(403, "AccessDenied")), "AccessDenied", "permission"),
+    "refuses manifests": (to_metadata(Answer(403, "AccessDenied")), "AccessDenied", "permission"),
     "is broken": (to_snapshots(Answer(500, "InternalError")), "InternalError", ""),
     "stores half a snapshot": (to_snapshots(Truncate(99_999)), "has 99999 bytes at", ""),
-    "stores half a manifest": (to_papers(Truncate(99)), "is not whole at", ""),
+    "stores half a manifest": (to_metadata(Truncate(99)), "is not whole at", ""),
     "finds our clock wrong": (
         everywhere(Answer(403, "RequestTimeTooSkewed")),
         "RequestTimeTooSkewed",

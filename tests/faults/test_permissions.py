@@ -93,7 +93,7 @@ def test_what_keeper_stages_is_private(
 def test_what_keeper_keeps_in_open_folders_is_private(
     make_database: MakeDatabase, tmp_path: Path, backup_config: BackupConfig, umask: None
 ) -> None:
-    """A state folder that holds other things, a shelf from before: they are left as they are."""
+    """A state folder that holds other things, a catalog from before: they are left as they are."""
     for folder in (tmp_path / "state", tmp_path / "shelf/app"):
         folder.mkdir(parents=True)
         folder.chmod(0o755)

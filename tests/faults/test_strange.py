@@ -17,7 +17,7 @@ from sqlitekeeper.destination.manifest import parse_manifest
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.report.tables import table_spaces
-from sqlitekeeper.restore.verify import prove
+from sqlitekeeper.restore.verify import verify
 from tests.conftest import BackupConfig, Keeper, contents
 from tests.destination.test_untrusted import GOOD
 from tests.faults.strange import SOUND, ChecksumVFS, make_strange
@@ -92,7 +92,7 @@ def test_drill_of_a_strange_snapshot_proves_it(tmp_path: Path, kind: str) -> Non
     checks = {"kind": "integrity", "foreign_key_violations": checked.foreign_key_violations}
     manifest = GOOD | {"snapshot": GOOD["snapshot"] | facts, "tables": checked.tables}
 
-    proof = prove(file, parse_manifest(json.dumps(manifest | {"checks": checks}).encode(), "here"))
+    proof = verify(file, parse_manifest(json.dumps(manifest | {"checks": checks}).encode(), "here"))
 
     assert (proof.sha256_ok, proof.check, proof.rows_ok) == (True, "ok", True)
 

@@ -12,8 +12,8 @@ import pytest
 from sqlitekeeper.backup.pipeline import Job
 from sqlitekeeper.backup.result import BackupResult, BackupRun
 from sqlitekeeper.backup.run import BackupOptions, back_up
-from sqlitekeeper.destination.catalog import DatabaseShelf, Subject, read_shelves
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.layout import parse_object
 from sqlitekeeper.destination.prune import kept_by, plan_prune
 from sqlitekeeper.destination.retention import Policy
@@ -66,20 +66,20 @@ class Host:
             token=lambda: TOKEN,
         )
         self.said.clear()
-        return back_up([Job("app", self.database)], options, self.listen)
+        return back_up([Job("app", self.database)], options, self.on_event)
 
-    def listen(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         if isinstance(event, Note):
             self.said.append(event.text)
 
-    def shelf(self) -> DatabaseShelf:
+    def shelf(self) -> DatabaseCatalog:
         listing = Rclone(find_rclone(None)).list_objects(str(self.to)) or {}
-        return read_shelves(str(self.to), listing.values())["app"]
+        return read_catalog(str(self.to), listing.values())["app"]
 
     def status(self, at: datetime) -> StatusEntry:
         """What `keeper status` with a limit of 26 hours says."""
         rclone = Rclone(find_rclone(None))
-        destinations = [look(rclone, str(self.to))]
+        destinations = [list_destination(rclone, str(self.to))]
         limits = Limits(at, 26 * 3600)
         (entry,) = database_status(
             [Subject("app", self.database)], destinations, rclone, limits, {}
@@ -233,11 +233,11 @@ def test_nothing_is_pruned_unasked_beside_a_snapshot_from_the_future(corrected: 
     ]
 
 
-def shelf_of(moments: list[datetime]) -> DatabaseShelf:
+def shelf_of(moments: list[datetime]) -> DatabaseCatalog:
     paths = [object_at(moment) for moment in moments]
-    papers = [path.replace(".sqlite3", ".json") for path in paths]
-    objects = [RemoteObject(path, 9) for path in (*paths, *papers)]
-    return read_shelves("lab:x", objects)["app"]
+    metadata = [path.replace(".sqlite3", ".json") for path in paths]
+    objects = [RemoteObject(path, 9) for path in (*paths, *metadata)]
+    return read_catalog("lab:x", objects)["app"]
 
 
 def test_retention_does_not_delete_good_snapshots_for_those_from_the_future() -> None:

@@ -50,7 +50,7 @@ def sync(tmp_path: Path, uploads: Path) -> Sync:
         databases: tuple[Path, ...] = (),
         dry_run: bool = False,
         force: bool = False,
-        listen: Callable[[Event], None] = lambda event: None,
+        on_event: Callable[[Event], None] = lambda event: None,
         **job: object,
     ) -> FilesResult:
         options = FilesOptions(
@@ -61,7 +61,7 @@ def sync(tmp_path: Path, uploads: Path) -> Sync:
             force=force,
         )
         one = FileSet("uploads", path, to or str(tmp_path / "there"), **job)  # type: ignore[arg-type]
-        (result,) = sync_files([one], options, listen)
+        (result,) = sync_files([one], options, on_event)
         return result
 
     return run
@@ -178,7 +178,7 @@ def test_symlinks_are_told_and_not_followed(
     (uploads / "link.jpg").symlink_to(tmp_path / "elsewhere")
     said: list[Event] = []
 
-    result = sync(listen=said.append, rclone_args=("--copy-links",))
+    result = sync(on_event=said.append, rclone_args=("--copy-links",))
 
     assert (result.outcome, result.links, result.files) == ("synced", 1, 20)
     assert not (there / "link.jpg").exists()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.database.replace.replace import dress, place
+from sqlitekeeper.database.replace.replace import copy_ownership, place
 from sqlitekeeper.database.replace.undo import undo
 from sqlitekeeper.destination.manifest import _acl
 from sqlitekeeper.errors import KeeperError
@@ -42,7 +42,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def workshop(folder: Path) -> Path:
+def work_folder(folder: Path) -> Path:
     """keeper's folder, which is open here, so that what is in it shows."""
     path = folder / "workshop"
     path.mkdir()
@@ -82,62 +82,62 @@ def new_file(folder: Path, make_database: MakeDatabase, target: Path) -> Path:
     """A database to be put in the place of another, dressed for it."""
     new = folder / "new"
     shutil.copy(make_database("new", rows=9), new)
-    dress(new, target, 0o644, lambda event: None)
+    copy_ownership(new, target, 0o644, lambda event: None)
     return new
 
 
 def test_restored_file_lets_in_whom_the_acl_let_in(
-    folder: Path, workshop: Path, make_database: MakeDatabase
+    folder: Path, work_folder: Path, make_database: MakeDatabase
 ) -> None:
     """The mode of a file with an ACL is its mask, and opens it to the group without one."""
     path = of_the_app(folder, make_database)
 
-    place(new_file(folder, make_database, path), path, NOW, workshop, replace=True)
+    place(new_file(folder, make_database, path), path, NOW, work_folder, replace=True)
 
     assert readers(path) == {"app"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
 def test_copy_that_is_set_aside_lets_in_whom_the_acl_let_in(
-    folder: Path, workshop: Path, make_database: MakeDatabase
+    folder: Path, work_folder: Path, make_database: MakeDatabase
 ) -> None:
     """With a WAL it is a copy and no link."""
     path = of_the_app(folder, make_database)
     crash_with_wal(path, 3)
 
-    placed = place(new_file(folder, make_database, path), path, NOW, workshop, replace=True)
+    placed = place(new_file(folder, make_database, path), path, NOW, work_folder, replace=True)
 
     assert [readers(kept) for kept in placed.set_aside] == [{"app"}] * len(placed.set_aside)
     assert len(placed.set_aside) > 1
 
 
 def test_undo_brings_the_acl_and_the_labels_back(
-    folder: Path, workshop: Path, make_database: MakeDatabase
+    folder: Path, work_folder: Path, make_database: MakeDatabase
 ) -> None:
     """Whatever somebody has done meanwhile to the file that is in place."""
     path = of_the_app(folder, make_database)
     os.setxattr(path, "security.selinux", b"system_u:object_r:app_t:s0\0")
     os.setxattr(path, "user.note", b"managed")
     before = access_of(path)
-    place(new_file(folder, make_database, path), path, NOW, workshop, replace=True)
+    place(new_file(folder, make_database, path), path, NOW, work_folder, replace=True)
     subprocess.run(["setfacl", "-b", path], check=True)
     os.removexattr(path, "user.note")
     os.removexattr(path, "security.selinux")
 
-    undo(path, NOW, workshop)
+    undo(path, NOW, work_folder)
 
     assert access_of(path) == before
 
 
 def test_labels_and_notes_go_with_the_name(
-    folder: Path, workshop: Path, make_database: MakeDatabase
+    folder: Path, work_folder: Path, make_database: MakeDatabase
 ) -> None:
     """SELinux lets an application open what has its label."""
     path = of_the_app(folder, make_database)
     os.setxattr(path, "security.selinux", b"system_u:object_r:app_t:s0\0")
     os.setxattr(path, "user.note", b"managed")
 
-    place(new_file(folder, make_database, path), path, NOW, workshop, replace=True)
+    place(new_file(folder, make_database, path), path, NOW, work_folder, replace=True)
 
     assert os.getxattr(path, "security.selinux") == b"system_u:object_r:app_t:s0\0"
     assert os.getxattr(path, "user.note") == b"managed"
@@ -145,7 +145,7 @@ def test_labels_and_notes_go_with_the_name(
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
 def test_default_acl_of_the_folder_opens_no_file_that_was_closed_to_it(
-    folder: Path, workshop: Path, make_database: MakeDatabase, mode: int
+    folder: Path, work_folder: Path, make_database: MakeDatabase, mode: int
 ) -> None:
     """A file made there inherits its entries, which a chmod would bring to life."""
     path = folder / "app.sqlite3"
@@ -154,10 +154,10 @@ def test_default_acl_of_the_folder_opens_no_file_that_was_closed_to_it(
     path.chmod(mode)
     before = readers(path)
     crash_with_wal(path, 3)
-    for place_of_files in (folder, workshop):
+    for place_of_files in (folder, work_folder):
         acl(place_of_files, f"u:{APP}:rwx,u:{STRANGER}:rwx,o::rwx", "-d")
 
-    placed = place(new_file(folder, make_database, path), path, NOW, workshop, replace=True)
+    placed = place(new_file(folder, make_database, path), path, NOW, work_folder, replace=True)
 
     assert "app" not in before
     assert [readers(one) for one in (path, *placed.set_aside)] == [before] * 3

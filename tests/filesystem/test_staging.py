@@ -130,12 +130,12 @@ def test_empty_folder_of_a_live_run_stays(staging: Path) -> None:
 def test_folder_of_a_person_that_is_named_like_litter_stays(staging: Path) -> None:
     """Only what mkdtemp names, is private, and was marked, is keeper's."""
     named = litter(staging, "notes", marked=False)
-    unmarked = litter(staging, "aaaabbbb", marked=False)
+    unwritten = litter(staging, "aaaabbbb", marked=False)
     public = litter(staging, "ccccdddd")
     public.chmod(0o755)
 
     assert remove_staging_litter(staging) == []
-    assert all(folder.exists() for folder in (named, unmarked, public))
+    assert all(folder.exists() for folder in (named, unwritten, public))
 
 
 @pytest.mark.parametrize("step", ["open", "flock"])

@@ -96,7 +96,7 @@ def test_progress_is_told(shop: Path) -> None:
     """Up to all pages."""
     said: list[Event] = []
 
-    table_spaces(shop, name="shop", listen=said.append)
+    table_spaces(shop, name="shop", on_event=said.append)
 
     last = said[-1]
     assert isinstance(last, Tick)

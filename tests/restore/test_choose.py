@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sqlitekeeper.destination.catalog import Snapshot, read_shelves
+from sqlitekeeper.destination.catalog import Snapshot, read_catalog
 from sqlitekeeper.destination.layout import snapshot_object
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -92,10 +92,10 @@ def test_nothing_to_choose_from() -> None:
     ("damaged", "others", "instead"),
     [
         (NEWEST, [MIDDLE, OLDEST], MIDDLE),
-        (NEWEST, [replace(MIDDLE, mark="failed"), OLDEST], OLDEST),
+        (NEWEST, [replace(MIDDLE, drill_outcome="failed"), OLDEST], OLDEST),
         (OLDEST, [NEWEST, MIDDLE], MIDDLE),
-        (MIDDLE, [replace(OLDEST, mark="failed"), NEWEST], NEWEST),
-        (NEWEST, [replace(OLDEST, mark="failed")], None),
+        (MIDDLE, [replace(OLDEST, drill_outcome="failed"), NEWEST], NEWEST),
+        (NEWEST, [replace(OLDEST, drill_outcome="failed")], None),
         (NEWEST, [replace(NEWEST, to="other:x")], None),
     ],
 )
@@ -127,9 +127,9 @@ def test_manifest_promises_a_snapshot_that_is_gone() -> None:
     stem = "app/app-20261123T030000Z"
     others = ("app/app-20261122T030000Z.proven.json", "app/app-20261121T030000Z.sqlite3")
     objects = [RemoteObject(path, 5) for path in (f"{stem}.json", f"{stem}.failed.json", *others)]
-    (found,) = promised_snapshots("lab:x", read_shelves("lab:x", objects)["app"])
+    (found,) = promised_snapshots("lab:x", read_catalog("lab:x", objects)["app"])
     assert (found.object, found.bytes) == (f"{stem}.sqlite3", 0)
-    assert [paper.path for paper in found.papers] == [f"{stem}.json", f"{stem}.failed.json"]
+    assert [paper.path for paper in found.metadata] == [f"{stem}.json", f"{stem}.failed.json"]
 
 
 def test_of_one_second_the_last_by_name_is_meant() -> None:
@@ -149,7 +149,7 @@ def test_manifest_with_a_token_promises_its_own_snapshot() -> None:
     stem = "app/app-20261123T030000Z"
     paths = (f"{stem}-k3f9q.json", f"{stem}.sqlite3", f"{stem}.json")
     objects = [RemoteObject(path, 5) for path in paths]
-    found = promised_snapshots("lab:x", read_shelves("lab:x", objects)["app"])
+    found = promised_snapshots("lab:x", read_catalog("lab:x", objects)["app"])
     assert {one.object: one.bytes for one in found} == {
         f"{stem}.sqlite3": 5,
         f"{stem}-k3f9q.sqlite3": 0,

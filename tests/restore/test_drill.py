@@ -11,17 +11,14 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.destination.catalog import Subject
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.manifest import Manifest, parse_manifest
 from sqlitekeeper.events import Event, Note
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 from sqlitekeeper.restore.drill import DrillOptions, DrillResult, drill
-from sqlitekeeper.restore.verify import prove
-from tests.conftest import BackupConfig, Keeper, MakeDatabase, WrapRclone, contents, in_folder
-from tests.damage import make_foreign_key_malformed, make_orphan
-from tests.full_text import CONTENT, add_full_text, run_sql
-from tests.shelves import (
+from sqlitekeeper.restore.verify import verify
+from tests.catalogs import (
     REFUSES_WRITES,
     copied,
     edit,
@@ -31,6 +28,9 @@ from tests.shelves import (
     set_back,
     ship_once,
 )
+from tests.conftest import BackupConfig, Keeper, MakeDatabase, WrapRclone, contents, in_folder
+from tests.damage import make_foreign_key_malformed, make_orphan
+from tests.full_text import CONTENT, add_full_text, run_sql
 
 NOW = datetime.now(UTC)
 
@@ -57,8 +57,8 @@ def drilled(
     )
     for key, value in more.items():
         object.__setattr__(options, key, value)
-    listen = heard.append if heard is not None else lambda event: None
-    (result,) = drill([Subject("app")], [look(rclone, place)], options, listen)
+    on_event = heard.append if heard is not None else lambda event: None
+    (result,) = drill([Subject("app")], [list_destination(rclone, place)], options, on_event)
     return result
 
 
@@ -105,7 +105,7 @@ def test_bit_flipped_anywhere_is_found(to: Path, staging: Path) -> None:
     for offset in sorted({*edges, *range(0, size, 997), 18, 19, 96, 100}):
         shutil.copyfile(snapshot, copy)
         flip_bit(copy, offset, offset % 8)
-        proof = prove(copy, manifest)
+        proof = verify(copy, manifest)
         assert proof.problem, offset
         assert proof.sha256_ok is False
 
@@ -290,8 +290,8 @@ def test_index_that_its_external_content_has_left_behind_is_a_remark(
 def test_proof_is_kept_beside_the_snapshot(to: Path, staging: Path) -> None:
     """As a small object that says what, when, where and how."""
     drilled(to, staging)
-    (mark,) = to.rglob("*.proven.json")
-    value = json.loads(mark.read_text())
+    (drill_outcome,) = to.rglob("*.proven.json")
+    value = json.loads(drill_outcome.read_text())
     assert abs(datetime.fromisoformat(value.pop("at")) - NOW) < timedelta(minutes=10)
     assert value == {
         "format": 1,
@@ -308,14 +308,14 @@ def test_failed_mark_replaces_proven_and_the_other_way_round(to: Path, staging: 
     drilled(to, staging)
     flip_bit(newest(to), 5000)
     drilled(to, staging)
-    assert [mark.name for mark in marks(to)] == [f"{stem}.failed.json"]
+    assert [drill_outcome.name for drill_outcome in marks(to)] == [f"{stem}.failed.json"]
     reason = json.loads((to / f"app/{stem}.failed.json").read_text())["reason"]
     assert "its sha256 is" in reason
 
     flip_bit(newest(to), 5000)
     drilled(to, staging)
 
-    assert [mark.name for mark in marks(to)] == [f"{stem}.proven.json"]
+    assert [drill_outcome.name for drill_outcome in marks(to)] == [f"{stem}.proven.json"]
 
 
 def test_destination_that_refuses_writes_is_a_warning(
@@ -343,8 +343,8 @@ def test_rotation_goes_round(to: Path, staging: Path, keeper: Keeper, tmp_path: 
     seen = []
     for _ in range(3):
         seen.append(str(drilled(to, staging, rotate=True).object).removeprefix("app/"))
-        for mark in to.rglob("*.proven.json"):
-            edit(mark, _an_hour_earlier)
+        for drill_outcome in to.rglob("*.proven.json"):
+            edit(drill_outcome, _an_hour_earlier)
     assert seen == [*names, names[0]]
 
 
@@ -395,12 +395,14 @@ def test_object_that_cannot_be_decrypted_any_more_is_found(
     flip_bit(stored, stored.stat().st_size // 2)
     rclone = Rclone(find_rclone(None))
     options = DrillOptions(rclone, staging, tmp_path / "state", "test", partial(datetime.now, UTC))
-    (result,) = drill([Subject("app")], [look(rclone, "secret:x")], options)
+    (result,) = drill([Subject("app")], [list_destination(rclone, "secret:x")], options)
     assert (result.outcome, result.exit_code) == ("failed", 12), result.reason
 
 
-def _an_hour_earlier(mark: dict[str, str]) -> None:
-    mark["at"] = (datetime.fromisoformat(mark["at"]) - timedelta(hours=1)).isoformat()
+def _an_hour_earlier(drill_outcome: dict[str, str]) -> None:
+    drill_outcome["at"] = (
+        datetime.fromisoformat(drill_outcome["at"]) - timedelta(hours=1)
+    ).isoformat()
 
 
 def _sha256(file: Path) -> str:

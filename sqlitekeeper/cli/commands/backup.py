@@ -22,7 +22,7 @@ from sqlitekeeper.cli.options import (
     jobs_option,
     prometheus_option,
 )
-from sqlitekeeper.cli.session import Session, each
+from sqlitekeeper.cli.session import Session, run_each
 from sqlitekeeper.config import (
     Config,
     Database,
@@ -96,7 +96,7 @@ def _rehearse(session: Session, databases: Sequence[Database], destinations: Seq
         return BackupResult(database.name, database.path, "skipped", text, found.live_bytes)
 
     return session.finish(
-        each(databases, work, BackupResult),
+        run_each(databases, work, BackupResult),
         show_backup,
         dry_run=True,
         uploaded_bytes=0,
@@ -176,7 +176,7 @@ def command(
             configured=None if names else frozenset(one.name for one in config.databases),
         )
         wanted = [Job(one.name, one.path, one.optional) for one in databases]
-        done = back_up(wanted, options, session.listen)
+        done = back_up(wanted, options, session.on_event)
     except KeeperError as error:
         if prometheus:
             _write_failure(prometheus, databases, error)

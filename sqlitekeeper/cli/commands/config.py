@@ -101,7 +101,7 @@ def init(
     else:
         raise click.UsageError("give a folder, or --rails FILE, and not both")
     for remark in found.remarks:
-        session.listen(Note("", remark, Level.WARNING))
+        session.on_event(Note("", remark, Level.WARNING))
     if not found.databases:
         raise KeeperError(nothing)
     written = draft(found.databases, to, os.environ)
@@ -145,7 +145,7 @@ def _rclone(session: Session, config: Config) -> str | None:
     try:
         return find_rclone(config.rclone)
     except KeeperError as error:
-        session.listen(Note("", error.full_text, Level.WARNING))
+        session.on_event(Note("", error.full_text, Level.WARNING))
         return None
 
 

@@ -6,7 +6,7 @@ import click
 
 from sqlitekeeper.cli.completion import complete_databases
 from sqlitekeeper.cli.options import common_options
-from sqlitekeeper.cli.session import Session, each
+from sqlitekeeper.cli.session import Session, run_each
 from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.maintain.convert import (
     ConvertPlan,
@@ -18,7 +18,7 @@ from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum
 from sqlitekeeper.errors import ConfigError
 from sqlitekeeper.output.maintenance import show_convert
 from sqlitekeeper.output.printable import printable
-from sqlitekeeper.output.terminal import say
+from sqlitekeeper.output.terminal import print_error
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.wording import size
 
@@ -58,13 +58,13 @@ def command(session: Session, names: tuple[str, ...], auto_vacuum: AutoVacuum, y
     def work(database: Database) -> ConvertResult:
         with database_lock(config.state, database.path):
             plan = plan_conversion(
-                database.path, auto_vacuum, name=database.name, listen=session.listen
+                database.path, auto_vacuum, name=database.name, on_event=session.on_event
             )
             if plan.needed:
                 _agree(plan, yes)
-            return convert(plan, session.listen)
+            return convert(plan, session.on_event)
 
-    results = each(select_databases(config, names), work, ConvertResult)
+    results = run_each(select_databases(config, names), work, ConvertResult)
     return session.finish(results, show_convert)
 
 
@@ -75,7 +75,7 @@ def _agree(plan: ConvertPlan, yes: bool) -> None:
         ConfigError: there is nobody to ask, or the answer was no.
     """
     if plan.needs_vacuum:
-        say(
+        print_error(
             printable(
                 f"{plan.name}: {size(plan.live_bytes)} are written anew: writers will wait for"
                 f" about {plan.writers_wait_seconds:.0f} s"

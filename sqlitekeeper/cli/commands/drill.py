@@ -12,7 +12,7 @@ from sqlitekeeper.cli.options import common_options, database_arguments, from_op
 from sqlitekeeper.cli.selection import absent, subjects, unmatched
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config.names import this_host
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.output.restore import show_drill
 from sqlitekeeper.restore.choose import LATEST
@@ -59,7 +59,7 @@ def command(
         raise ConfigError("--at and --rotate each choose a snapshot; give one of them")
     config = session.config()
     places, rclone = chosen(config, froms), make_rclone(session, config)
-    destinations = [look(rclone, to) for to in places]
+    destinations = [list_destination(rclone, to) for to in places]
     options = DrillOptions(
         rclone=rclone,
         staging=config.backup.staging,
@@ -78,7 +78,7 @@ def command(
     excusable = absent(config)
     done = [
         _excused(result) if result.name in excusable else result
-        for result in drill(wanted, destinations, options, session.listen)
+        for result in drill(wanted, destinations, options, session.on_event)
     ]
     return session.finish([*done, *lacking], show_drill)
 

@@ -43,7 +43,7 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, force: bool
         dry_run=dry_run,
         force=force,
     )
-    results = sync_files(_wanted(config, names), options, session.listen)
+    results = sync_files(_wanted(config, names), options, session.on_event)
     return session.finish(results, show_files, dry_run=dry_run)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from sqlitekeeper.cli.options import common_options
-from sqlitekeeper.cli.session import Session, each
+from sqlitekeeper.cli.session import Session, run_each
 from sqlitekeeper.config import Database
 from sqlitekeeper.database.maintain.create import PAGE_SIZES, InitResult, JournalMode, init_database
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum
@@ -65,8 +65,8 @@ def command(
             journal_mode=journal_mode,
             page_size=int(page_size) if page_size else None,
             exist_ok=exist_ok,
-            listen=session.listen,
+            on_event=session.on_event,
         )
 
     wanted = [Database(path.stem, path) for path in dict.fromkeys(paths)]
-    return session.finish(each(wanted, create, InitResult, must_exist=False), show_init)
+    return session.finish(run_each(wanted, create, InitResult, must_exist=False), show_init)

@@ -10,7 +10,7 @@ from sqlitekeeper.cli.options import common_options, database_arguments, from_op
 from sqlitekeeper.cli.selection import missing, take_stock, unanswered, wanted_databases
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.destination.catalog import Subject
-from sqlitekeeper.destination.destination import look_at
+from sqlitekeeper.destination.destination import list_destinations
 from sqlitekeeper.destination.prune import (
     DatabasePruned,
     KeptSnapshot,
@@ -49,22 +49,28 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
         )
     destinations = chosen(config, froms)
     rclone = make_rclone(session, config)
-    stocks = take_stock(look_at(rclone, destinations))
-    wanted = wanted_databases(config, names, froms, stocks)
+    listed = take_stock(list_destinations(rclone, destinations))
+    wanted = wanted_databases(config, names, froms, listed)
     pruned: list[DatabasePruned] = []
-    for stock in stocks:
-        remembered = remembered_drills(config.state, stock.to, session.listen)
-        shelves = [with_drills(shelf, remembered) for shelf in stock.of(wanted)]
+    for destination in listed:
+        remembered = remembered_drills(config.state, destination.to, session.on_event)
+        catalogs = [with_drills(catalog, remembered) for catalog in destination.of(wanted)]
         pruned += prune_destination(
-            rclone, stock.to, shelves, policy, now, dry_run=dry_run, listen=session.listen
+            rclone,
+            destination.to,
+            catalogs,
+            policy,
+            now,
+            dry_run=dry_run,
+            on_event=session.on_event,
         )
     results = []
     for one in wanted:
         parts = [part for part in pruned if part.plan.database == one.name]
         results.append(
-            _result(one, parts, dry_run=dry_run) if parts else missing(one, stocks, PruneResult)
+            _result(one, parts, dry_run=dry_run) if parts else missing(one, listed, PruneResult)
         )
-    results += unanswered(stocks, PruneResult)
+    results += unanswered(listed, PruneResult)
     return session.finish(
         results,
         show_prune,
@@ -75,14 +81,14 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
 
 def _result(wanted: Subject, parts: Sequence[DatabasePruned], *, dry_run: bool) -> PruneResult:
     """One database's result out of those of its destinations."""
-    obstacles = [part.obstacle for part in parts if part.obstacle]
-    errors = [obstacle.error for obstacle in obstacles if obstacle.error]
-    would = [path for part in parts if not part.obstacle for path in part.plan.objects]
+    blocks = [part.block for part in parts if part.block]
+    errors = [block.error for block in blocks if block.error]
+    would = [path for part in parts if not part.block for path in part.plan.objects]
     return PruneResult(
         wanted.name,
         wanted.path,
-        "failed" if errors else "skipped" if obstacles or dry_run else "done",
-        "; ".join(dict.fromkeys(obstacle.reason for obstacle in obstacles)) or None,
+        "failed" if errors else "skipped" if blocks or dry_run else "done",
+        "; ".join(dict.fromkeys(block.reason for block in blocks)) or None,
         deleted=tuple(path for part in parts for path in part.deleted),
         would_delete=tuple(would) if dry_run else (),
         kept=tuple(kept for part in parts for kept in _kept(part)),
@@ -94,7 +100,7 @@ def _result(wanted: Subject, parts: Sequence[DatabasePruned], *, dry_run: bool) 
 def _kept(part: DatabasePruned) -> list[KeptSnapshot]:
     plan = part.plan
     kept = [KeptSnapshot(plan.to, snapshot.object, why) for snapshot, why in plan.kept]
-    if part.obstacle:
+    if part.block:
         rest = (s.object for s in plan.gone if s.object not in part.deleted)
-        kept += [KeptSnapshot(plan.to, path, (part.obstacle.keeps,)) for path in rest]
+        kept += [KeptSnapshot(plan.to, path, (part.block.keeps,)) for path in rest]
     return kept

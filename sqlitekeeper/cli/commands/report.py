@@ -116,8 +116,8 @@ def command(
     )
     subjects: dict[Path, MeasuredDatabase] = {}
 
-    def work(database: Database, listen: Listener) -> ReportEntry:
-        subject = _subject(listen, database, earlier or {}, tables)
+    def work(database: Database, on_event: Listener) -> ReportEntry:
+        subject = _subject(on_event, database, earlier or {}, tables)
         subjects[database.path] = subject
         return ReportEntry(database.name, database.path, "done")
 
@@ -136,7 +136,7 @@ def command(
 
 
 def _subject(
-    listen: Listener,
+    on_event: Listener,
     database: Database,
     earlier: dict[Path, tuple[HistoryPoint, ...]],
     tables: bool,
@@ -146,8 +146,8 @@ def _subject(
     if tables:
         from sqlitekeeper.report.tables import table_spaces
 
-        listen(Note(database.name, "reading the whole file for --tables"))
-        spaces = table_spaces(database.path, name=database.name, listen=listen)
+        on_event(Note(database.name, "reading the whole file for --tables"))
+        spaces = table_spaces(database.path, name=database.name, on_event=on_event)
     return MeasuredDatabase(
         name=database.name,
         path=database.path,

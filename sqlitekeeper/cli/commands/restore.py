@@ -13,8 +13,8 @@ from sqlitekeeper.cli.options import common_options
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.database.files import OF_SQLITE
-from sqlitekeeper.destination.catalog import Snapshot, read_shelves
-from sqlitekeeper.destination.destination import Destination, look, together
+from sqlitekeeper.destination.catalog import Snapshot, read_catalog
+from sqlitekeeper.destination.destination import Destination, combined_error, list_destination
 from sqlitekeeper.destination.layout import parse_object
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
@@ -95,20 +95,20 @@ def command(
         if undo:
             with database_lock(config.state, target, wait_seconds=60):
                 return undo_restore(
-                    database, target, clock, session.listen, assume_stopped=assume_stopped
+                    database, target, clock, session.on_event, assume_stopped=assume_stopped
                 )
         refuse_target(target, replace, assume_stopped)
         rclone = make_rclone(session, config)
-        looked = [look(rclone, to) for to in chosen(config, froms)]
-        found = _found(looked, database, no_manifest)
-        silent = [(one.to, one.error) for one in looked if one.error]
+        listed = [list_destination(rclone, to) for to in chosen(config, froms)]
+        found = _found(listed, database, no_manifest)
+        silent = [(one.to, one.error) for one in listed if one.error]
         for _, error in silent:
-            session.listen(Note(database, error.full_text, Level.WARNING))
+            session.on_event(Note(database, error.full_text, Level.WARNING))
         wanted = choose([snapshot for _, snapshot in found], at, clock())
         # Where a drill has found it damaged at one destination, the others come first.
         candidates = sorted(
             (pair for pair in found if pair[1].object == wanted.object),
-            key=lambda pair: pair[1].mark == "failed",
+            key=lambda pair: pair[1].drill_outcome == "failed",
         )
         try:
             with database_lock(config.state, target, wait_seconds=60):
@@ -117,7 +117,7 @@ def command(
                     target,
                     rclone,
                     clock,
-                    session.listen,
+                    session.on_event,
                     replace=replace,
                     no_manifest=no_manifest,
                     assume_stopped=assume_stopped,
@@ -176,24 +176,24 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
 
 
 def _found(
-    looked: Sequence[Destination], database: str, no_manifest: bool
+    listed: Sequence[Destination], database: str, no_manifest: bool
 ) -> list[tuple[Destination, Snapshot]]:
     """All snapshots of a database, at each destination that has them.
 
     Raises:
         KeeperError: no destination answers, or none has any.
     """
-    errors = [destination.error for destination in looked if destination.error]
+    errors = [destination.error for destination in listed if destination.error]
     found = [
         (destination, snapshot)
-        for destination in looked
+        for destination in listed
         for snapshot in _snapshots(destination, database, no_manifest)
     ]
     if not found and errors:
-        raise together(errors)
+        raise combined_error(errors)
     if not found:
         raise KeeperError(
-            f"{database}: no snapshot at {', '.join(one.to for one in looked)}",
+            f"{database}: no snapshot at {', '.join(one.to for one in listed)}",
             hint="keeper snapshots --from REMOTE shows what is there",
         )
     return found
@@ -205,17 +205,17 @@ def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
     if other is None:
         return None
     which = "next older" if other.taken_at < damaged.taken_at else "next newer"
-    proof = ", whose last drill passed" if other.mark == "proven" else ""
+    proof = ", whose last drill passed" if other.drill_outcome == "proven" else ""
     return f"try --at {other.object.rpartition('/')[2]}, the {which} one{proof}"
 
 
 def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:
-    shelf = read_shelves(destination.to, (destination.listing or {}).values()).get(database)
-    if shelf is None:
+    catalog = read_catalog(destination.to, (destination.listing or {}).values()).get(database)
+    if catalog is None:
         return []
     bare = []
-    for item in shelf.orphans if no_manifest else ():
+    for item in catalog.orphans if no_manifest else ():
         name = parse_object(item.path)
         if name and name.kind == "sqlite3":
             bare.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
-    return [*shelf.snapshots, *bare]
+    return [*catalog.snapshots, *bare]

@@ -14,7 +14,7 @@ from sqlitekeeper.cli.selection import (
     wanted_databases,
 )
 from sqlitekeeper.cli.session import Session
-from sqlitekeeper.destination.destination import look_at
+from sqlitekeeper.destination.destination import list_destinations
 from sqlitekeeper.destination.snapshots import list_snapshots, newest_first
 from sqlitekeeper.output.snapshots import show_snapshots
 from sqlitekeeper.result import Result
@@ -39,23 +39,29 @@ def command(session: Session, names: tuple[str, ...], froms: tuple[str, ...]) ->
     config = session.config()
     destinations = chosen(config, froms)
     rclone = make_rclone(session, config)
-    stocks = take_stock(look_at(rclone, destinations))
-    wanted = wanted_databases(config, names, froms, stocks)
+    listed = take_stock(list_destinations(rclone, destinations))
+    wanted = wanted_databases(config, names, froms, listed)
     policy, now = retention_policy(config), datetime.now(UTC)
     listed = []
-    for stock in stocks:
-        remembered = remembered_drills(config.state, stock.to, session.listen)
+    for destination in listed:
+        remembered = remembered_drills(config.state, destination.to, session.on_event)
         listed += list_snapshots(
-            rclone, stock.to, stock.of(wanted), policy, remembered, now, session.listen
+            rclone,
+            destination.to,
+            destination.of(wanted),
+            policy,
+            remembered,
+            now,
+            session.on_event,
         )
     listed = newest_first(listed)
     found = {one.database for one in listed}
     results = [
-        Result(one.name, one.path, "done") if one.name in found else missing(one, stocks, Result)
+        Result(one.name, one.path, "done") if one.name in found else missing(one, listed, Result)
         for one in wanted
     ]
     return session.finish(
-        [*results, *unanswered(stocks, Result)],
+        [*results, *unanswered(listed, Result)],
         lambda console, _: show_snapshots(console, listed, destinations, now),
         snapshots=[asdict(one) for one in listed],
     )

@@ -12,7 +12,7 @@ from sqlitekeeper.cli.options import common_options, database_arguments, from_op
 from sqlitekeeper.cli.selection import absent, subjects, unmatched
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, local_folder, parse_duration
-from sqlitekeeper.destination.destination import look
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.fleet import fleet_status
 from sqlitekeeper.destination.status import Limits, StatusEntry, database_status, excused
 from sqlitekeeper.errors import CheckError, ConfigError
@@ -63,9 +63,9 @@ def command(
     if fleet is not None:
         return session.finish(_fleet(session, config, fleet, names, limits), show_status)
     places, rclone = chosen(config, froms), make_rclone(session, config)
-    destinations = [look(rclone, to) for to in places]
+    destinations = [list_destination(rclone, to) for to in places]
     wanted = subjects(config, names, froms, destinations)
-    remembered = {to: remembered_drills(config.state, to, session.listen) for to in places}
+    remembered = {to: remembered_drills(config.state, to, session.on_event) for to in places}
     entries = database_status(wanted, destinations, rclone, limits, remembered)
     excusable = absent(config)
     lacking = [
@@ -81,7 +81,7 @@ def _fleet(
 ) -> list[StatusEntry]:
     """Every database below a remote, or those of the given names, on whatever hosts."""
     rclone = make_rclone(session, config)
-    destination = look(rclone, local_folder(fleet, Path.cwd()))
+    destination = list_destination(rclone, local_folder(fleet, Path.cwd()))
     entries = fleet_status(destination, rclone, limits)
     lacking = [name for name in names if name not in {entry.name for entry in entries}]
     if lacking:

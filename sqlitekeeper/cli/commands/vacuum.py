@@ -89,10 +89,10 @@ def command(
         dry_run=dry_run,
     )
 
-    def work(database: Database, listen: Listener) -> VacuumResult:
+    def work(database: Database, on_event: Listener) -> VacuumResult:
         try:
             with database_lock(config.state, database.path):
-                return vacuum(database.path, options, name=database.name, listen=listen)
+                return vacuum(database.path, options, name=database.name, on_event=on_event)
         except LockedError as error:
             return VacuumResult(database.name, database.path, "skipped", error.message)
         except BusyError as error:

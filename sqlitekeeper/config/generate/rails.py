@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from sqlitekeeper.config.databases import AUTO_VACUUM_MODES, JOURNAL_MODES
 from sqlitekeeper.config.generate.erb import Expanded, expand
-from sqlitekeeper.config.generate.scan import Candidate, Found, transience, unwritable
+from sqlitekeeper.config.generate.scan import Candidate, Found, transient_reason, unwritable
 from sqlitekeeper.config.paths import absolute, expand_home
 from sqlitekeeper.config.quoting import nearest, readable
 from sqlitekeeper.errors import ConfigError
@@ -50,10 +50,10 @@ def find_rails_databases(file: Path, environment: str, environ: Mapping[str, str
     ]
     databases: dict[str, Candidate] = {}
     for role, settings in _roles(document, environment, name):
-        spot = f"{name}: {environment}.{role}" if role else f"{name}: {environment}"
-        found = _database(settings, template, spot)
+        where = f"{name}: {environment}.{role}" if role else f"{name}: {environment}"
+        found = _database(settings, template, where)
         if isinstance(found, NoDatabase):
-            remarks.append(f"{spot}: left out: {found.reason}")
+            remarks.append(f"{where}: left out: {found.reason}")
             continue
         path = absolute(expand_home(found, environ), root)
         if reason := unwritable(path):
@@ -63,7 +63,7 @@ def find_rails_databases(file: Path, environment: str, environ: Mapping[str, str
         if not path.exists():
             note += "; not there yet"
         # The role is what Rails goes by: a primary may well be called print_queue.
-        candidate = Candidate(path, transience(f"_{role}"), note, _modes(settings))
+        candidate = Candidate(path, transient_reason(f"_{role}"), note, _modes(settings))
         twin = databases.setdefault(os.path.realpath(path), candidate)
         if twin.no_backup and not candidate.no_backup:
             databases[os.path.realpath(path)] = candidate
@@ -119,13 +119,13 @@ def _roles(
         yield "", chosen
 
 
-def _database(settings: Mapping[Any, object], template: Expanded, spot: str) -> str | NoDatabase:
+def _database(settings: Mapping[Any, object], template: Expanded, where: str) -> str | NoDatabase:
     """The path of one entry's database, or why it has none that keeper could look after."""
     for key in ("url", "adapter", "database"):
         if foreign := template.foreign_in(settings.get(key)):
             line, words = foreign
             raise ConfigError(
-                f"{spot}.{key}: comes from {words} in line {line}, which keeper does not execute",
+                f"{where}.{key}: comes from {words} in line {line}, which keeper does not execute",
                 hint="`keeper config init DIR` finds the databases without it",
             )
     adapter, database = settings.get("adapter"), settings.get("database")

@@ -75,11 +75,11 @@ def find_databases(folder: Path) -> Found:
         if reason := unwritable(path):
             remarks.append(f"{readable(path)}: left out: {reason}")
         else:
-            found.append(Candidate(path, transience(path.stem)))
+            found.append(Candidate(path, transient_reason(path.stem)))
     return Found(tuple(found), tuple(remarks))
 
 
-def transience(name: str) -> str | None:
+def transient_reason(name: str) -> str | None:
     """Why a database of this name holds nothing worth a backup; None when it may.
 
     Rails calls them production_cache, production_queue and production_cable. A
@@ -99,10 +99,10 @@ def unwritable(path: Path) -> str | None:
 
 
 def _databases(root: Path, remarks: list[str]) -> Iterator[Path]:
-    def say(error: OSError) -> None:
+    def note(error: OSError) -> None:
         remarks.append(f"{readable(str(error.filename))}: cannot be read: {error.strerror}")
 
-    for where, folders, files in os.walk(root, onerror=say):
+    for where, folders, files in os.walk(root, onerror=note):
         folders[:] = sorted(
             name
             for name in folders
@@ -117,7 +117,7 @@ def _databases(root: Path, remarks: list[str]) -> Iterator[Path]:
                 if _is_database(path):
                     yield path
             except OSError as error:
-                say(error)
+                note(error)
 
 
 def _is_keepers(name: str, beside: set[str]) -> bool:

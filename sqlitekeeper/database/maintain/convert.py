@@ -78,7 +78,7 @@ def plan_conversion(
     wanted: AutoVacuum = "incremental",
     *,
     name: str | None = None,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> ConvertPlan:
     """Find out what a conversion would mean, and refuse it where it could not work.
 
@@ -108,7 +108,7 @@ def plan_conversion(
         )
     needs_vacuum = "none" in (found.auto_vacuum, wanted) and found.auto_vacuum != wanted
     name = name or path.stem
-    _remove_litter(path, name, listen)
+    _remove_litter(path, name, on_event)
     if needs_vacuum:
         choose_folder(path, found.live_bytes)
     return ConvertPlan(
@@ -123,13 +123,13 @@ def plan_conversion(
     )
 
 
-def _remove_litter(path: Path, name: str, listen: Listener) -> None:
+def _remove_litter(path: Path, name: str, on_event: Listener) -> None:
     for folder in dict.fromkeys(folders(path)):
         for litter in remove_litter(folder, STAGING):
-            listen(Note(name, f"removed {litter}, left by a run that was killed"))
+            on_event(Note(name, f"removed {litter}, left by a run that was killed"))
 
 
-def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
+def convert(plan: ConvertPlan, on_event: Listener = ignore) -> ConvertResult:
     """Carry out a plan; nothing has changed unless this returns.
 
     A database that integrity_check complains of is left as it is: a copy would
@@ -160,7 +160,7 @@ def convert(plan: ConvertPlan, listen: Listener = ignore) -> ConvertResult:
             )
         connection.pragma("auto_vacuum", AUTO_VACUUM.index(plan.wanted))
         if plan.needs_vacuum:
-            _rewrite(connection, plan, listen)
+            _rewrite(connection, plan, on_event)
         reason = _checkpoint(connection, plan)
     after = measure(plan.path)
     if after.auto_vacuum != plan.wanted:
@@ -195,15 +195,15 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
         yield connection
 
 
-def _rewrite(connection: apsw.Connection, plan: ConvertPlan, listen: Listener) -> None:
+def _rewrite(connection: apsw.Connection, plan: ConvertPlan, on_event: Listener) -> None:
     total = 2 * plan.live_bytes
 
-    def tell(done: int) -> None:
-        listen(Tick(plan.name, "convert", min(done, total), total))
+    def advance(done: int) -> None:
+        on_event(Tick(plan.name, "convert", min(done, total), total))
 
     with _opened(plan.path) as writer:
         try:
-            rewrite(connection, writer, plan.path, plan.live_bytes, tell)
+            rewrite(connection, writer, plan.path, plan.live_bytes, advance)
         except NoRoomError:
             # The WAL may have taken all that there was.
             _checkpoint(connection, plan)

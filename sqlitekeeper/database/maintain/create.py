@@ -43,7 +43,7 @@ def create_database(
     page_size: int | None = None,
     exist_ok: bool = False,
     mode: int = 0o644,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> Literal["created", "exists"]:
     """Create a database file in one step: there is none, or a whole one with its settings.
 
@@ -67,7 +67,7 @@ def create_database(
             hint=f"create it first: mkdir -p {shlex.quote(str(path.parent))}",
         )
     for litter in remove_litter(path.parent, PREFIX):
-        listen(Note("", f"removed {litter}, left by a run that was killed"))
+        on_event(Note("", f"removed {litter}, left by a run that was killed"))
     settings = (auto_vacuum, journal_mode, page_size)
     for _ in range(2):
         if os.path.lexists(path):
@@ -164,7 +164,7 @@ def init_database(
     journal_mode: JournalMode = "wal",
     page_size: int | None = None,
     exist_ok: bool = False,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> InitResult:
     """Create a database file and say what was read back from it.
 
@@ -177,7 +177,7 @@ def init_database(
         journal_mode=journal_mode,
         page_size=page_size,
         exist_ok=exist_ok,
-        listen=listen,
+        on_event=on_event,
     )
     found = measure(path)
     return InitResult(

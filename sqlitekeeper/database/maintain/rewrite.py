@@ -27,7 +27,7 @@ from sqlitekeeper.database.snapshot.snapshot import create_private, unsynced
 from sqlitekeeper.errors import BusyError, CheckError, NoRoomError
 from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.filesystem.private_folder import STAGING, private_folder
-from sqlitekeeper.workers import crew, result_of, stop_if_asked
+from sqlitekeeper.workers import result_of, stop_if_asked, worker_pool
 
 # A commit gets in between only where its lock is asked for within microseconds.
 TRIES = 5
@@ -92,13 +92,13 @@ def _no_room(path: Path, folder: Path, need: int, hint: str = "make room there")
 
 
 def rewrite(
-    reader: apsw.Connection, writer: apsw.Connection, path: Path, live_bytes: int, tell: Advance
+    reader: apsw.Connection, writer: apsw.Connection, path: Path, live_bytes: int, advance: Advance
 ) -> None:
     """Write a database anew in the auto-vacuum mode that `PRAGMA auto_vacuum` gave to `reader`.
 
     Both are connections to the database at `path`, without a transaction. Readers
     go on, in rollback mode until the copy is written over the database; writers
-    wait. `tell` gets the bytes written, of twice `live_bytes`.
+    wait. `advance` gets the bytes written, of twice `live_bytes`.
 
     Raises:
         apsw.SQLError: VACUUM INTO needs what only the application has.
@@ -107,9 +107,9 @@ def rewrite(
         NoRoomError: a folder turned out to be too small; nothing was changed.
     """
     folder = choose_folder(path, live_bytes)
-    with private_folder(folder, STAGING) as workshop:
-        copy = workshop / "copy"
-        report_progress(reader, lambda: tell(min(size_of(copy), live_bytes)))
+    with private_folder(folder, STAGING) as work_folder:
+        copy = work_folder / "copy"
+        report_progress(reader, lambda: advance(min(size_of(copy), live_bytes)))
         for _ in range(TRIES):
             create_private(copy)
             writer.execute("BEGIN IMMEDIATE")
@@ -117,13 +117,13 @@ def rewrite(
                 state = _state(reader)
                 _make_copy(reader, path, copy, live_bytes)
                 reader.execute(f"ATTACH ? AS {_COPY}", (os.fspath(copy),))
-                _prove(reader, path, copy)
+                _verify_copy(reader, path, copy)
             finally:
                 writer.execute("ROLLBACK")
             # The backup API is no statement, which the connection itself would look before.
             wait_for_others(path, 0, write=True)
             try:
-                done = _write_back(reader, writer, state, lambda done: tell(live_bytes + done))
+                done = _write_back(reader, writer, state, lambda done: advance(live_bytes + done))
             except apsw.FullError:
                 raise _no_room(path, folders(path)[1], _need(live_bytes)) from None
             reader.execute(f"DETACH {_COPY}")
@@ -156,9 +156,9 @@ def _make_copy(connection: apsw.Connection, path: Path, copy: Path, live_bytes: 
         raise _no_room(path, copy.parent.parent, _need(live_bytes), _ELSEWHERE) from None
 
 
-def _prove(connection: apsw.Connection, path: Path, copy: Path) -> None:
+def _verify_copy(connection: apsw.Connection, path: Path, copy: Path) -> None:
     """Compare the copy with the database and check it, at once: writers wait meanwhile."""
-    with crew(1) as checker:
+    with worker_pool(1) as checker:
         checked = checker.submit(_problems, copy)
         wrong = [f"differs from it in {name}" for name in differences(connection, _COPY)]
         wrong += [f"is not sound: {problem}" for problem in result_of(checked)]
@@ -179,7 +179,7 @@ def _problems(copy: Path) -> list[str]:
 
 
 def _write_back(
-    reader: apsw.Connection, writer: apsw.Connection, state: int | bytes, tell: Advance
+    reader: apsw.Connection, writer: apsw.Connection, state: int | bytes, advance: Advance
 ) -> bool:
     """Write the copy over the database, unless it has another state by now; whether it was."""
     page_size = pragma_int(reader, "page_size")
@@ -191,5 +191,5 @@ def _write_back(
         while not backup.done:
             stop_if_asked()
             backup.step(STEP_PAGES)
-            tell((backup.page_count - backup.remaining) * page_size)
+            advance((backup.page_count - backup.remaining) * page_size)
     return True

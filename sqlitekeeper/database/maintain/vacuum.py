@@ -101,7 +101,7 @@ def vacuum(
     options: VacuumOptions = VacuumOptions(),
     *,
     name: str | None = None,
-    listen: Listener = ignore,
+    on_event: Listener = ignore,
 ) -> VacuumResult:
     """Free pages and truncate the WAL of one database.
 
@@ -131,7 +131,7 @@ def vacuum(
         if options.dry_run:
             reason = _convert_advice(before, path) or f"dry run: would free {target:,} pages"
             return _left_alone(name, path, before, reason)
-        return _run(connection, name, path, before, target, options, began, listen)
+        return _run(connection, name, path, before, target, options, began, on_event)
 
 
 def _target(found: Measurement, options: VacuumOptions) -> int:
@@ -172,7 +172,7 @@ def _run(
     target: int,
     options: VacuumOptions,
     began: float,
-    listen: Listener,
+    on_event: Listener,
 ) -> VacuumResult:
     in_wal_mode = before.journal_mode == "wal"
     litestream = litestream_beside(path)
@@ -199,8 +199,8 @@ def _run(
                 raise
             return _cut_short(name, path, before, freed, locks, began)
         freed += took.freed
-        listen(Tick(name, "vacuum", min(freed, target), target, "pages"))
-        listen(
+        on_event(Tick(name, "vacuum", min(freed, target), target, "pages"))
+        on_event(
             Note(name, f"freed {took.freed} pages in {took.seconds * 1000:.1f} ms", Level.DETAIL)
         )
         if took.freed == 0:

@@ -20,7 +20,7 @@ from sqlitekeeper.filesystem.flush import sync
 
 
 def copy_with_sidecars(
-    target: Path, suffixes: tuple[str, ...], aside: Path, workshop: Path, listen: Listener
+    target: Path, suffixes: tuple[str, ...], aside: Path, work_folder: Path, on_event: Listener
 ) -> tuple[Trace, ...]:
     """Copy a database that has content in its sidecars, as `aside` and what belongs to it.
 
@@ -34,22 +34,22 @@ def copy_with_sidecars(
     with exclusive_file(target) as descriptor:
         access = access_of(target)
         need = sum(size_of(sidecar(target, suffix)) for suffix in (*suffixes, ""))
-        if need > (free := free_bytes(workshop)):
+        if need > (free := free_bytes(work_folder)):
             raise KeeperError(
                 f"{target}: keeping a copy of it and its WAL needs {wording.size(need)} in"
                 f" {target.parent}, which has {wording.size(free)}"
             )
         for suffix in suffixes:
-            shutil.copyfile(sidecar(target, suffix), workshop / f"aside{suffix}")
-        copy_locked(descriptor, workshop / "aside")
+            shutil.copyfile(sidecar(target, suffix), work_folder / f"aside{suffix}")
+        copy_locked(descriptor, work_folder / "aside")
         for suffix in (*suffixes, ""):
-            copy = workshop / f"aside{suffix}"
-            finish_copy(copy, access, copy, sidecar(aside, suffix), listen)
+            copy = work_folder / f"aside{suffix}"
+            finish_copy(copy, access, copy, sidecar(aside, suffix), on_event)
         return traces(target)
 
 
 def link_or_copy(
-    target: Path, aside: Path, workshop: Path, descriptor: int, listen: Listener
+    target: Path, aside: Path, work_folder: Path, descriptor: int, on_event: Listener
 ) -> None:
     """Keep a database that is whole in its one file under another name.
 
@@ -59,8 +59,8 @@ def link_or_copy(
     try:
         os.link(target, aside)
     except OSError:
-        copy_locked(descriptor, workshop / "aside")
-        finish_copy(workshop / "aside", access_of(target), aside, aside, listen)
+        copy_locked(descriptor, work_folder / "aside")
+        finish_copy(work_folder / "aside", access_of(target), aside, aside, on_event)
 
 
 def copy_locked(descriptor: int, copy: Path) -> None:
@@ -78,7 +78,9 @@ def copy_locked(descriptor: int, copy: Path) -> None:
             offset += sent
 
 
-def finish_copy(copied: Path, access: Access, name: Path, at_last: Path, listen: Listener) -> None:
+def finish_copy(
+    copied: Path, access: Access, name: Path, at_last: Path, on_event: Listener
+) -> None:
     """Let those open a copy who may open what was copied, and only then give it its name.
 
     `at_last` is the name that it ends with, for those who read a warning.
@@ -86,6 +88,6 @@ def finish_copy(copied: Path, access: Access, name: Path, at_last: Path, listen:
     Raises:
         KeeperError: this user may not give it to the owner.
     """
-    give_access(copied, access, at_last, listen)
+    give_access(copied, access, at_last, on_event)
     sync(copied)
     copied.rename(name)

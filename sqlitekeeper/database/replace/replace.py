@@ -43,8 +43,8 @@ from sqlitekeeper.filesystem.flush import sync
 _WITH_CONTENT = ("-wal", "-journal", LOG)
 
 
-def dress(
-    new: Path, target: Path, mode: int, listen: Listener = ignore, acl: str | None = None
+def copy_ownership(
+    new: Path, target: Path, mode: int, on_event: Listener = ignore, acl: str | None = None
 ) -> None:
     """Let those open a new file who may open the one that it will replace.
 
@@ -61,28 +61,28 @@ def dress(
         if acl and acl != access.acl_text:
             text = f"{target}: had an ACL when it was backed up, and comes back without;"
             mend = f"setfacl --set {acl} {shlex.quote(str(target))}"
-            listen(Note("", f"{text} to give it again: {mend}", Level.WARNING))
-    give_access(new, access, target, listen)
+            on_event(Note("", f"{text} to give it again: {mend}", Level.WARNING))
+    give_access(new, access, target, on_event)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """What `place` did: the files set aside, and who had opened the old one in the meantime.
 
-    Those `latecomers` were cut off: they get errors until they open the
+    Those `late_openers` were cut off: they get errors until they open the
     database again.
     """
 
     set_aside: tuple[Path, ...]
-    latecomers: tuple[Process, ...] = ()
+    late_openers: tuple[Process, ...] = ()
 
 
 def place(
     new: Path,
     target: Path,
     moment: datetime,
-    workshop: Path,
-    listen: Listener = ignore,
+    work_folder: Path,
+    on_event: Listener = ignore,
     *,
     replace: bool = False,
     assume_stopped: bool = False,
@@ -90,7 +90,7 @@ def place(
     """Put `new`, a closed database without sidecars, in the place of `target`.
 
     Without `replace` only where there is nothing at this moment, whatever was there
-    before. `workshop` is a private folder on the same file system. With `assume_stopped`
+    before. `work_folder` is a private folder on the same file system. With `assume_stopped`
     also where somebody may have the old one open who cannot be seen.
 
     Raises:
@@ -103,13 +103,13 @@ def place(
         raise exists_already(target)
     sync(new)
     aside = set_aside_path(target, moment)
-    latecomers: tuple[Process, ...] = ()
+    late_openers: tuple[Process, ...] = ()
     stale = traces(target)
     refuse_if_open(target)
     if replace and os.path.lexists(target):
         if not assume_stopped:
             refuse_unseen(target)
-        latecomers = _replace(new, target, aside, workshop, listen)
+        late_openers = _replace(new, target, aside, work_folder, on_event)
     else:
         try:
             _put_alone(new, target, aside, stale)
@@ -118,7 +118,7 @@ def place(
                 raise exists_already(target) from None
             raise BusyError(f"{target}: has appeared meanwhile", hint=HINT) from None
     sync(target.parent)
-    return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), latecomers)
+    return Placed(tuple(path for path in with_sidecars(aside) if path.exists()), late_openers)
 
 
 def exists_already(target: Path) -> KeeperError:
@@ -145,7 +145,7 @@ def _put_alone(new: Path, target: Path, aside: Path, stale: tuple[Trace, ...]) -
 
 
 def _replace(
-    new: Path, target: Path, aside: Path, workshop: Path, listen: Listener
+    new: Path, target: Path, aside: Path, work_folder: Path, on_event: Listener
 ) -> tuple[Process, ...]:
     old = identity(target.stat())
     copied = content_suffixes(target)
@@ -154,13 +154,13 @@ def _replace(
         if copied:
             if "-wal" in copied:
                 refuse_remote(target)
-            before = copy_with_sidecars(target, copied, aside, workshop, listen)
+            before = copy_with_sidecars(target, copied, aside, work_folder, on_event)
             settled = try_to_settle(target, before)
             left = traces(target)
             if settled is None:
                 # At once: where SQLite has rolled a journal back before it gave up, the
                 # copies alone are what was there.
-                _name_copies(workshop, copied, aside)
+                _name_copies(work_folder, copied, aside)
         with exclusive_file(target) as descriptor:
             # Whoever opened it before the lock was taken is seen here; later ones must wait.
             refuse_if_open(target)
@@ -176,16 +176,16 @@ def _replace(
             if wrote:
                 raise BusyError(f"{target}: somebody wrote to it meanwhile", hint=HINT)
             if settled is not None:
-                _name_copies(workshop, copied, aside)
+                _name_copies(work_folder, copied, aside)
             elif not copied:
-                link_or_copy(target, aside, workshop, descriptor, listen)
+                link_or_copy(target, aside, work_folder, descriptor, on_event)
             sync(target.parent)
             for suffix in sidecars_of(target):
                 sidecar(target, suffix).unlink(missing_ok=True)
             new.rename(target)
-            latecomers = tuple(holders_of({old}))
-            if latecomers:
-                _cut_off(descriptor, aside, workshop, listen)
+            late_openers = tuple(holders_of({old}))
+            if late_openers:
+                _cut_off(descriptor, aside, work_folder, on_event)
     except BaseException:
         # Asked of the disk: a signal can come between any two steps. The copies stay where
         # they alone are what a database was that could not be settled.
@@ -194,13 +194,13 @@ def _replace(
             for path in with_sidecars(aside):
                 path.unlink(missing_ok=True)
         raise
-    return latecomers
+    return late_openers
 
 
-def _name_copies(workshop: Path, copied: tuple[str, ...], aside: Path) -> None:
+def _name_copies(work_folder: Path, copied: tuple[str, ...], aside: Path) -> None:
     """Give the copies their set-aside names: the main file last, or it would lack transactions."""
     for suffix in (*copied, ""):
-        (workshop / f"aside{suffix}").rename(sidecar(aside, suffix))
+        (work_folder / f"aside{suffix}").rename(sidecar(aside, suffix))
     sync(aside.parent)
 
 
@@ -235,14 +235,14 @@ def _is_zeroed(journal: Path) -> bool:
         return stream.read(1) == b"\0"
 
 
-def _cut_off(descriptor: int, aside: Path, workshop: Path, listen: Listener) -> None:
+def _cut_off(descriptor: int, aside: Path, work_folder: Path, on_event: Listener) -> None:
     """Make the old file useless to processes that wait for its lock.
 
     They opened it before it lost its name; with the lock in hand they would put
     a -wal beside the new file. What is set aside becomes a copy first.
     """
     if identity(aside.stat()) == identity(os.fstat(descriptor)):
-        copy_locked(descriptor, workshop / "aside")
-        finish_copy(workshop / "aside", access_of(aside), aside, aside, listen)
+        copy_locked(descriptor, work_folder / "aside")
+        finish_copy(work_folder / "aside", access_of(aside), aside, aside, on_event)
         sync(aside.parent)
     os.pwrite(descriptor, b"replaced".ljust(100, b"\0"), 0)

@@ -18,8 +18,8 @@ from sqlitekeeper.filesystem.flush import sync
 def undo(
     target: Path,
     moment: datetime,
-    workshop: Path,
-    listen: Listener = ignore,
+    work_folder: Path,
+    on_event: Listener = ignore,
     *,
     assume_stopped: bool = False,
 ) -> tuple[Path, Placed]:
@@ -37,24 +37,24 @@ def undo(
         raise KeeperError(f"{target}: nothing was set aside here, so there is nothing to undo")
     source = asides[0]
     # Not the database's name, which may be any, also that of another file in the workshop.
-    copy = workshop / "back"
+    copy = work_folder / "back"
     parts = with_sidecars(source)
-    _copy_parts(source, target, copy, workshop, listen)
+    _copy_parts(source, target, copy, work_folder, on_event)
     full = content_suffixes(copy)
     loose = loose_suffixes(full)
     if full and try_to_settle(copy) is None:
         # Damaged when it was set aside: it comes back as it was, in its parts, and not as
         # SQLite has left it when it gave up.
-        _copy_parts(source, target, copy, workshop, ignore)
+        _copy_parts(source, target, copy, work_folder, ignore)
         loose = full
     for suffix in loose:
-        sidecar(copy, suffix).rename(workshop / f"loose{suffix}")
+        sidecar(copy, suffix).rename(work_folder / f"loose{suffix}")
     sidecar(copy, "-shm").unlink(missing_ok=True)
     placed = place(
-        copy, target, moment, workshop, listen, replace=True, assume_stopped=assume_stopped
+        copy, target, moment, work_folder, on_event, replace=True, assume_stopped=assume_stopped
     )
     for suffix in loose:
-        (workshop / f"loose{suffix}").rename(sidecar(target, suffix))
+        (work_folder / f"loose{suffix}").rename(sidecar(target, suffix))
     # The main file before what has transactions: what is left without it is not taken for a
     # database. All else before the main file, or it would be left for good.
     last = [sidecar(source, suffix) for suffix in full]
@@ -65,10 +65,12 @@ def undo(
     return source, placed
 
 
-def _copy_parts(source: Path, target: Path, copy: Path, workshop: Path, listen: Listener) -> None:
+def _copy_parts(
+    source: Path, target: Path, copy: Path, work_folder: Path, on_event: Listener
+) -> None:
     """Copy a database that nobody has open, with its sidecars; it will be `target`."""
     for part in with_sidecars(source):
-        copied = Path(shutil.copy2(part, workshop / "part"))
+        copied = Path(shutil.copy2(part, work_folder / "part"))
         suffix = part.name.removeprefix(source.name)
         name = sidecar(copy, suffix)
-        finish_copy(copied, access_of(part), name, sidecar(target, suffix), listen)
+        finish_copy(copied, access_of(part), name, sidecar(target, suffix), on_event)

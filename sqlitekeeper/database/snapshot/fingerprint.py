@@ -30,7 +30,7 @@ def fingerprint(path: Path, now_ns: int) -> str | None:
     real = Path(os.path.realpath(path))
     try:
         facts = [real.stat()]
-        if not stat.S_ISREG(facts[0].st_mode) or not _tells_the_truth(filesystem(real)):
+        if not stat.S_ISREG(facts[0].st_mode) or not _has_reliable_times(filesystem(real)):
             return None
         for suffix in ("-wal", "-journal"):
             beside = sidecar(real, suffix)
@@ -75,9 +75,9 @@ def is_settled(connection: apsw.Connection, path: Path) -> bool:
 
 def times_are_true(path: Path) -> bool:
     """Whether each write to a file shows at once in the time that stat() gives."""
-    return _tells_the_truth(filesystem(path))
+    return _has_reliable_times(filesystem(path))
 
 
-def _tells_the_truth(name: str | None) -> bool:
+def _has_reliable_times(name: str | None) -> bool:
     """Whether stat() is always up to date: what another host or a program serves may lag behind."""
     return name is not None and name not in NETWORK_FILESYSTEMS and not name.startswith("fuse.")

@@ -68,7 +68,7 @@ class Source:
     settled: bool = True
 
 
-def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str = "") -> Source:
+def take_snapshot(path: Path, target: Path, on_event: Listener = ignore, name: str = "") -> Source:
     """Write a snapshot of the database at `path` to `target`, which must not exist.
 
     `target` is created exclusively and for this user only, in a folder that
@@ -109,12 +109,12 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
         )
         report_progress(
             connection,
-            lambda: listen(Tick(name, "snapshot", size_of(target), found.live_bytes)),
+            lambda: on_event(Tick(name, "snapshot", size_of(target), found.live_bytes)),
         )
         create_private(target)
         try:
             with (
-                flushed_wal(path, listen, name) if _takes_long(found) else nullcontext(),
+                flushed_wal(path, on_event, name) if _takes_long(found) else nullcontext(),
                 nullcontext() if found.journal_mode == "wal" else _unwritten(connection),
             ):
                 with unsynced(connection):
@@ -126,9 +126,9 @@ def take_snapshot(path: Path, target: Path, listen: Listener = ignore, name: str
                     copy_pages(
                         connection,
                         target,
-                        lambda done, total: listen(Tick(name, "snapshot", done, total)),
+                        lambda done, total: on_event(Tick(name, "snapshot", done, total)),
                     )
-                    listen(Note(name, f"copied page by page, free pages too: {cause}"))
+                    on_event(Note(name, f"copied page by page, free pages too: {cause}"))
                     source = replace(source, method="pages")
         except apsw.FullError:
             # Somebody else took the room meanwhile; what was written of it is free again.

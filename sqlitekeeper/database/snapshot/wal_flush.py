@@ -16,15 +16,15 @@ from pathlib import Path
 from sqlitekeeper.database.files import sidecar
 from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.filesystem.flush import LEAST_PART_BYTES, NOT_HERE
-from sqlitekeeper.workers import crew, stop_if_asked
+from sqlitekeeper.workers import stop_if_asked, worker_pool
 
 # A WAL is flushed when it has grown by a part, or after a while if it is written to without that.
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 WHILE_SECONDS = 0.1
 
 
 @contextmanager
-def flushed_wal(path: Path, listen: Listener, name: str) -> Iterator[None]:
+def flushed_wal(path: Path, on_event: Listener, name: str) -> Iterator[None]:
     """Flush the WAL of a live database again and again while this process reads it for long.
 
     It grows as long as somebody reads, since only then can a checkpoint reach its end; the
@@ -33,7 +33,7 @@ def flushed_wal(path: Path, listen: Listener, name: str) -> Iterator[None]:
     wal, ended = sidecar(path, "-wal"), threading.Event()
     failures: list[OSError] = []
     try:
-        with crew(1) as flusher:
+        with worker_pool(1) as flusher:
             flushing = flusher.submit(_flush_wal, wal, ended, failures)
             try:
                 yield
@@ -44,7 +44,7 @@ def flushed_wal(path: Path, listen: Listener, name: str) -> Iterator[None]:
         for failure in failures:
             # The application is not told of it again, unless it has the file open already.
             text = f"{wal}: cannot be flushed to disk ({failure.strerror})"
-            listen(Note(name, text, Level.WARNING))
+            on_event(Note(name, text, Level.WARNING))
 
 
 def _flush_wal(wal: Path, ended: threading.Event, failures: list[OSError]) -> None:
@@ -55,7 +55,7 @@ def _flush_wal(wal: Path, ended: threading.Event, failures: list[OSError]) -> No
     with suppress(OSError):
         flushed, since, took = wal.stat(), time.monotonic(), 0.0
         # The disk is the application's for at least half of the time.
-        while not failures and not ended.wait(max(LOOK_SECONDS, took)):
+        while not failures and not ended.wait(max(POLL_SECONDS, took)):
             stop_if_asked()
             now = wal.stat()
             long_ago = time.monotonic() - since >= WHILE_SECONDS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.config.generate.scan import find_databases, transience
+from sqlitekeeper.config.generate.scan import find_databases, transient_reason
 from sqlitekeeper.errors import ConfigError
 from tests.conftest import MakeDatabase, OtherUser
 
@@ -149,10 +149,10 @@ def test_no_folder_is_an_error(folder: Path, name: str, words: str) -> None:
 )
 def test_solid_databases_are_told_by_their_names(name: str, word: str) -> None:
     """With the reason for leaving them out."""
-    assert word in (transience(name) or "")
+    assert word in (transient_reason(name) or "")
 
 
 @pytest.mark.parametrize("name", ["production", "production_errors", "cache", "queue", "cached"])
 def test_a_name_that_may_be_anything_is_backed_up(name: str) -> None:
     """When in doubt."""
-    assert transience(name) is None
+    assert transient_reason(name) is None

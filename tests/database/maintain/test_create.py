@@ -333,7 +333,7 @@ def test_litter_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     litter.mkdir(mode=0o700)
     notes: list[Event] = []
 
-    create_database(tmp_path / "app.sqlite3", listen=notes.append)
+    create_database(tmp_path / "app.sqlite3", on_event=notes.append)
 
     assert not litter.exists()
     assert [str(litter) in note.text for note in notes if isinstance(note, Note)] == [True]

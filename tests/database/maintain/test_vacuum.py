@@ -104,7 +104,7 @@ def test_everything_is_freed_when_asked(make_database: MakeDatabase) -> None:
     path = make_database(deleted=390)
     events: list[Event] = []
 
-    vacuum(path, VacuumOptions(pages=0), listen=events.append)
+    vacuum(path, VacuumOptions(pages=0), on_event=events.append)
 
     assert pragma(path, "freelist_count") == 0
     assert sum(map(is_batch, events)) > 1
@@ -154,7 +154,7 @@ def test_short_locks_mean_many_transactions(make_database: MakeDatabase) -> None
         path = make_database(f"{milliseconds}.sqlite3", rows=2400, deleted=2390)
         events: list[Event] = []
         options = VacuumOptions(pages=0, max_lock_ms=milliseconds, budget_seconds=3)
-        vacuum(path, options, listen=events.append)
+        vacuum(path, options, on_event=events.append)
         counts.append(sum(map(is_batch, events)))
 
     assert counts[0] > counts[1]
@@ -171,7 +171,7 @@ def test_batch_is_cut_short_by_the_clock(
     vacuum(
         path,
         VacuumOptions(pages=0, max_lock_ms=1, budget_seconds=3),
-        listen=lambda event: freed.append(event) if is_batch(event) else None,
+        on_event=lambda event: freed.append(event) if is_batch(event) else None,
     )
 
     assert len(freed) > 1
@@ -189,7 +189,7 @@ def test_other_process_writes_between_the_batches(make_database: MakeDatabase) -
             written += 1
             application.execute("INSERT INTO t (body) VALUES (1)").fetchall()
 
-    vacuum(path, VacuumOptions(pages=0, max_lock_ms=1, budget_seconds=3), listen=write)
+    vacuum(path, VacuumOptions(pages=0, max_lock_ms=1, budget_seconds=3), on_event=write)
 
     application.close()
     assert count_rows(path) == 10 + written > 11
@@ -224,7 +224,7 @@ def test_progress_is_told_to_the_end(make_database: MakeDatabase) -> None:
     path = make_database(deleted=390)
     events: list[Event] = []
 
-    vacuum(path, VacuumOptions(pages=70), name="shop", listen=events.append)
+    vacuum(path, VacuumOptions(pages=70), name="shop", on_event=events.append)
 
     assert [event for event in events if isinstance(event, Tick)][-1] == Tick(
         "shop", "vacuum", 70, 70, "pages"
@@ -394,7 +394,7 @@ def test_wal_is_kept_small_while_draining(make_database: MakeDatabase, beside: B
             largest = max(largest, wal(path).stat().st_size)
 
         options = VacuumOptions(pages=0, max_lock_ms=1, budget_seconds=3, checkpoint=checkpoint)
-        vacuum(path, options, listen=look)
+        vacuum(path, options, on_event=look)
         sizes.append(largest)
 
     assert sizes[0] < sizes[1] / 2
@@ -416,7 +416,7 @@ def test_stop_in_the_middle_keeps_what_was_freed(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vacuum(path, VacuumOptions(pages=0), listen=stop)
+        vacuum(path, VacuumOptions(pages=0), on_event=stop)
 
     assert 0 < pragma(path, "freelist_count") < before
     assert_sound(path)
@@ -447,7 +447,7 @@ def test_lock_in_the_middle_keeps_the_count(
         if is_batch(event) and not holders:
             holders.append(beside("lock", path))
 
-    result = vacuum(path, VacuumOptions(pages=0), listen=lock)
+    result = vacuum(path, VacuumOptions(pages=0), on_event=lock)
 
     holders[0].end()
     assert (result.outcome, result.exit_code) == ("busy", 1)
@@ -465,7 +465,7 @@ def test_lock_at_the_end_is_waited_for(make_database: MakeDatabase, beside: Besi
             timers.append(threading.Timer(0.5, beside("lock", path).end))
             timers[0].start()
 
-    result = vacuum(path, VacuumOptions(pages=20, max_lock_ms=10_000), listen=lock)
+    result = vacuum(path, VacuumOptions(pages=20, max_lock_ms=10_000), on_event=lock)
 
     timers[0].join()
     assert (result.outcome, result.freed_pages) == ("done", 20)

@@ -28,7 +28,7 @@ BEFORE = "app.sqlite3.before-20261123T030000Z"
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Path:
+def work_folder(tmp_path: Path) -> Path:
     """A private folder on the database's file system."""
     folder = tmp_path / "workshop"
     folder.mkdir()
@@ -69,13 +69,13 @@ def crash_with_journal(path: Path) -> None:
 
 
 def test_new_database_takes_the_place_and_the_old_one_is_kept(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """The set-aside file is the old database under a timestamped name."""
     old = make_database(rows=10)
     new = make_database("workshop/new", rows=20)
 
-    kept = place(new, old, NOW, workshop, replace=True).set_aside
+    kept = place(new, old, NOW, work_folder, replace=True).set_aside
 
     assert count_rows(old) == 20
     assert [path.name for path in kept] == [BEFORE]
@@ -83,14 +83,14 @@ def test_new_database_takes_the_place_and_the_old_one_is_kept(
 
 
 def test_stale_wal_never_meets_the_new_database(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """SQLite would mix its frames in, and integrity_check could still say ok."""
     old = make_database(rows=10)
     crash_with_wal(old, 5)
     new = make_database("workshop/new", rows=20)
 
-    place(new, old, NOW, workshop, replace=True)
+    place(new, old, NOW, work_folder, replace=True)
 
     assert not old.with_name("app.sqlite3-wal").exists()
     assert count_rows(old) == 20
@@ -98,7 +98,7 @@ def test_stale_wal_never_meets_the_new_database(
 
 
 def test_wal_of_the_old_database_is_kept_with_it(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Transactions that were in the WAL only are in the set-aside database too."""
     old = make_database(rows=10)
@@ -106,7 +106,9 @@ def test_wal_of_the_old_database_is_kept_with_it(
     main_before = old.read_bytes()
     wal_before = old.with_name("app.sqlite3-wal").read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
+    kept = place(
+        make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True
+    ).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-wal"]
     assert kept[0].read_bytes() == main_before
@@ -115,13 +117,15 @@ def test_wal_of_the_old_database_is_kept_with_it(
 
 
 def test_hot_journal_is_kept_with_the_old_database(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Without its journal the old file would hold half of a transaction."""
     old = make_database(rows=200, journal_mode="delete")
     crash_with_journal(old)
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
+    kept = place(
+        make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True
+    ).set_aside
 
     assert [path.name for path in kept] == [BEFORE, f"{BEFORE}-journal"]
     assert not old.with_name("app.sqlite3-journal").exists()
@@ -133,7 +137,7 @@ def test_hot_journal_is_kept_with_the_old_database(
 
 @pytest.mark.parametrize("offset", [0, 100])
 def test_old_database_too_damaged_to_open_is_kept_as_it_is(
-    make_database: MakeDatabase, workshop: Path, offset: int
+    make_database: MakeDatabase, work_folder: Path, offset: int
 ) -> None:
     """A restore is wanted most when the old file is broken."""
     old = make_database(rows=10)
@@ -143,7 +147,9 @@ def test_old_database_too_damaged_to_open_is_kept_as_it_is(
         file.write(b"\xff" * 3000)
     damaged = old.read_bytes()
 
-    kept = place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True).set_aside
+    kept = place(
+        make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True
+    ).set_aside
 
     assert kept[0].read_bytes() == damaged
     assert count_rows(old) == 20
@@ -182,14 +188,14 @@ def with_content(path: Path) -> dict[str, bytes]:
 
 
 def test_damaged_database_is_set_aside_byte_for_byte(
-    damaged: Path, make_database: MakeDatabase, workshop: Path
+    damaged: Path, make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Whoever salvages it needs its last commits, and nothing that SQLite did to it since."""
     before = with_content(damaged)
     assert len(before) == 2
 
     kept = place(
-        make_database("workshop/new", rows=20), damaged, NOW, workshop, replace=True
+        make_database("workshop/new", rows=20), damaged, NOW, work_folder, replace=True
     ).set_aside
 
     assert count_rows(damaged) == 20
@@ -197,13 +203,13 @@ def test_damaged_database_is_set_aside_byte_for_byte(
 
 
 def test_damaged_database_comes_back_byte_for_byte(
-    damaged: Path, make_database: MakeDatabase, workshop: Path
+    damaged: Path, make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Where SQLite can join the two the undo does so; else they come back as they were."""
     before = with_content(damaged)
-    place(make_database("workshop/new", rows=20), damaged, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), damaged, NOW, work_folder, replace=True)
 
-    undo(damaged, NOW, workshop)
+    undo(damaged, NOW, work_folder)
 
     after = with_content(damaged)
     assert after == before or list(after) == [""]
@@ -239,14 +245,14 @@ def test_commit_after_the_copy_was_made_is_not_settled(make_database: MakeDataba
 
 
 def test_sidecars_without_a_database_are_moved_away(
-    tmp_path: Path, make_database: MakeDatabase, workshop: Path
+    tmp_path: Path, make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """A new file put beside a forgotten -wal would be mixed with it."""
     target = tmp_path / "app.sqlite3"
     target.with_name("app.sqlite3-wal").write_bytes(b"forgotten")
 
     kept = place(
-        make_database("workshop/new", rows=20), target, NOW, workshop, replace=True
+        make_database("workshop/new", rows=20), target, NOW, work_folder, replace=True
     ).set_aside
 
     assert [path.name for path in kept] == [f"{BEFORE}-wal"]
@@ -255,14 +261,14 @@ def test_sidecars_without_a_database_are_moved_away(
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 def test_database_that_is_open_is_not_replaced(
-    make_database: MakeDatabase, workshop: Path, beside: Beside, journal_mode: str
+    make_database: MakeDatabase, work_folder: Path, beside: Beside, journal_mode: str
 ) -> None:
     """Not even idle connections are surprised; in rollback mode only /proc tells of them."""
     old = make_database(rows=10, journal_mode=journal_mode)
     companion = beside("idle", old)
 
     with pytest.raises(BusyError, match=f"pid {companion.pid}"):
-        place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+        place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
     companion.end()
     assert count_rows(old) == 10
@@ -273,7 +279,7 @@ def test_database_that_is_open_is_not_replaced(
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 def test_deleted_database_that_is_still_open_is_not_replaced(
     make_database: MakeDatabase,
-    workshop: Path,
+    work_folder: Path,
     beside: Beside,
     journal_mode: str,
     gone: tuple[str, ...],
@@ -287,14 +293,14 @@ def test_deleted_database_that_is_still_open_is_not_replaced(
     new = make_database("workshop/new", rows=20)
 
     with pytest.raises(BusyError, match=f"was deleted, and is still open in pid {companion.pid} "):
-        place(new, old, NOW, workshop, replace=True)
+        place(new, old, NOW, work_folder, replace=True)
 
     assert contents(old.parent) == before | {"workshop/new": new.read_bytes()}
     companion.end()
 
 
 def test_database_is_not_replaced_unless_that_was_asked_for(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Whoever asked before may have had no answer yet that counts now."""
     old = make_database(rows=10)
@@ -302,37 +308,37 @@ def test_database_is_not_replaced_unless_that_was_asked_for(
     before = with_content(old)
 
     with pytest.raises(KeeperError, match="exists already, left as it is"):
-        place(make_database("workshop/new", rows=20), old, NOW, workshop)
+        place(make_database("workshop/new", rows=20), old, NOW, work_folder)
 
     assert with_content(old) == before
     assert set_asides(old) == []
 
 
 def test_set_aside_database_does_not_come_back_under_an_application(
-    make_database: MakeDatabase, workshop: Path, beside: Beside
+    make_database: MakeDatabase, work_folder: Path, beside: Beside
 ) -> None:
     """An undo is no safer than a restore where somebody works on a deleted file."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
     companion = beside("idle", old)
     old.unlink()
 
     with pytest.raises(BusyError, match=f"pid {companion.pid}"):
-        undo(old, NOW, workshop)
+        undo(old, NOW, work_folder)
 
     assert not old.exists()
     assert len(set_asides(old)) == 1
 
 
 def test_undo_brings_back_the_transactions_of_the_wal(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """Exactly what was there before, WAL included."""
     old = make_database(rows=10)
     crash_with_wal(old, 5)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
-    undo(old, NOW, workshop)
+    undo(old, NOW, work_folder)
 
     assert count_rows(old) == 15
     assert pragma(old, "integrity_check") == "ok"
@@ -341,28 +347,28 @@ def test_undo_brings_back_the_transactions_of_the_wal(
 
 @pytest.mark.parametrize("name", ["aside", "aside-wal", "part", "loose-wal", "back", ".keeper"])
 def test_name_of_a_database_is_none_of_the_workshop(
-    make_database: MakeDatabase, workshop: Path, name: str
+    make_database: MakeDatabase, work_folder: Path, name: str
 ) -> None:
     """keeper's own files have names too, which anybody may like."""
     old = make_database(name, rows=10)
     crash_with_wal(old, 5)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
-    undo(old, NOW, workshop)
+    undo(old, NOW, work_folder)
 
     assert count_rows(old) == 15
     (kept,) = set_asides(old)
     assert count_rows(kept) == 20
 
 
-def test_undo_can_be_undone(make_database: MakeDatabase, workshop: Path) -> None:
+def test_undo_can_be_undone(make_database: MakeDatabase, work_folder: Path) -> None:
     """Back and forth between the two, as often as wanted."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
     rows = []
     for _ in range(3):
-        undo(old, NOW, workshop)
+        undo(old, NOW, work_folder)
         rows.append(count_rows(old))
 
     assert rows == [10, 20, 10]
@@ -374,7 +380,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlitekeeper.database.replace.undo import undo
-target, workshop, left = *map(Path, sys.argv[1:3]), int(sys.argv[3])
+target, work_folder, left = *map(Path, sys.argv[1:3]), int(sys.argv[3])
 def hook(event, arguments):
     global left
     if event in {'os.rename', 'os.remove', 'os.link'}:
@@ -382,7 +388,7 @@ def hook(event, arguments):
             os.kill(os.getpid(), 9)
         left -= 1
 sys.addaudithook(hook)
-undo(target, datetime.now(UTC), workshop)
+undo(target, datetime.now(UTC), work_folder)
 """
 
 
@@ -393,14 +399,16 @@ def test_undo_killed_at_any_system_call_leaves_no_sidecar_without_its_database(
     for limit in range(40):
         home = tmp_path / f"case{limit}"
         old = make_database(f"case{limit}/app.sqlite3", rows=10)
-        (workshop := home / "workshop").mkdir()
-        place(make_database(f"case{limit}/workshop/new", rows=20), old, NOW, workshop, replace=True)
+        (work_folder := home / "workshop").mkdir()
+        place(
+            make_database(f"case{limit}/workshop/new", rows=20), old, NOW, work_folder, replace=True
+        )
         (aside,) = set_asides(old)
         aside.with_name(f"{aside.name}-wal").touch()
         aside.with_name(f"{aside.name}-shm").write_bytes(bytes(32768))
 
         done = subprocess.run(
-            [sys.executable, "-c", KILL_UNDO, old, workshop, str(limit)],
+            [sys.executable, "-c", KILL_UNDO, old, work_folder, str(limit)],
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
             check=False,
         )
@@ -417,11 +425,11 @@ def test_undo_killed_at_any_system_call_leaves_no_sidecar_without_its_database(
     assert count_rows(old) == 10
 
 
-def test_undo_without_a_restore_says_so(make_database: MakeDatabase, workshop: Path) -> None:
+def test_undo_without_a_restore_says_so(make_database: MakeDatabase, work_folder: Path) -> None:
     """There is nothing to bring back, and nothing changes."""
     path = make_database(rows=10)
     with pytest.raises(KeeperError, match="nothing was set aside"):
-        undo(path, NOW, workshop)
+        undo(path, NOW, work_folder)
     assert count_rows(path) == 10
 
 
@@ -430,7 +438,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from sqlitekeeper.database.replace.replace import place
-new, target, workshop, left = *map(Path, sys.argv[1:4]), int(sys.argv[4])
+new, target, work_folder, left = *map(Path, sys.argv[1:4]), int(sys.argv[4])
 def hook(event, arguments):
     global left
     if event in {'os.rename', 'os.remove', 'os.link', 'os.chmod', 'os.chown'}:
@@ -438,7 +446,7 @@ def hook(event, arguments):
             os.kill(os.getpid(), 9)
         left -= 1
 sys.addaudithook(hook)
-place(new, target, datetime.now(UTC), workshop, replace=True, assume_stopped=True)
+place(new, target, datetime.now(UTC), work_folder, replace=True, assume_stopped=True)
 """
 
 
@@ -511,7 +519,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from sqlitekeeper.database import processes
 from sqlitekeeper.database.replace import replace
-new, target, workshop = map(Path, sys.argv[1:4])
+new, target, work_folder = map(Path, sys.argv[1:4])
 apps = []
 def hook(event, arguments):
     if event == 'os.link' and not apps:
@@ -520,9 +528,9 @@ def hook(event, arguments):
         while apps[0].pid not in [process.pid for process in processes.openers([target])]:
             assert apps[0].poll() is None
 sys.addaudithook(hook)
-placed = replace.place(new, target, datetime.now(UTC), workshop, replace=True)
+placed = replace.place(new, target, datetime.now(UTC), work_folder, replace=True)
 apps[0].wait()
-print('latecomer named:', [p.pid for p in placed.latecomers] == [apps[0].pid])
+print('latecomer named:', [p.pid for p in placed.late_openers] == [apps[0].pid])
 """
 
 
@@ -551,7 +559,7 @@ def test_application_that_opens_the_old_file_meanwhile_cannot_harm_the_new(
 
 
 def test_wal_of_a_damaged_database_survives_a_failed_restore(
-    make_database: MakeDatabase, workshop: Path, monkeypatch: pytest.MonkeyPatch
+    make_database: MakeDatabase, work_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may hold the only copy of the last commits."""
     old = make_database(rows=4000)
@@ -568,47 +576,55 @@ def test_wal_of_a_damaged_database_survives_a_failed_restore(
 
     monkeypatch.setattr(Path, "rename", refuse_the_last_step)
     with pytest.raises(PermissionError):
-        place(new, old, NOW, workshop, replace=True)
+        place(new, old, NOW, work_folder, replace=True)
 
     # Beside it or set aside: only not gone.
     assert wal in [path.read_bytes() for path in old.parent.glob("app.sqlite3*-wal")]
 
 
-def test_damaged_database_comes_back_as_it_was(make_database: MakeDatabase, workshop: Path) -> None:
+def test_damaged_database_comes_back_as_it_was(
+    make_database: MakeDatabase, work_folder: Path
+) -> None:
     """An undo brings back the main file and its WAL, though SQLite cannot join them."""
     old = make_database(rows=4000)
     crash_with_wal(old, 5)
     os.truncate(old, 8192)
     main, wal = old.read_bytes(), old.with_name("app.sqlite3-wal").read_bytes()
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
-    undo(old, NOW, workshop)
+    undo(old, NOW, work_folder)
 
     assert old.read_bytes() == main
     assert old.with_name("app.sqlite3-wal").read_bytes() == wal
 
 
-def test_journal_that_persists_is_no_obstacle(make_database: MakeDatabase, workshop: Path) -> None:
+def test_journal_that_persists_is_no_obstacle(
+    make_database: MakeDatabase, work_folder: Path
+) -> None:
     """journal_mode PERSIST keeps a journal with a zeroed header beside the database."""
     old = make_database(rows=10, journal_mode="persist")
     assert old.with_name("app.sqlite3-journal").stat().st_size > 0
 
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
 
     assert count_rows(old) == 20
 
 
 def test_clock_that_was_set_back_does_not_confuse_undo(
-    make_database: MakeDatabase, workshop: Path
+    make_database: MakeDatabase, work_folder: Path
 ) -> None:
     """The last one that was set aside is the newest by name."""
     old = make_database(rows=10)
-    place(make_database("workshop/new", rows=20), old, NOW, workshop, replace=True)
+    place(make_database("workshop/new", rows=20), old, NOW, work_folder, replace=True)
     place(
-        make_database("workshop/new2", rows=30), old, NOW.replace(year=2020), workshop, replace=True
+        make_database("workshop/new2", rows=30),
+        old,
+        NOW.replace(year=2020),
+        work_folder,
+        replace=True,
     )
 
-    undo(old, NOW, workshop)
+    undo(old, NOW, work_folder)
 
     assert count_rows(old) == 20
 

@@ -247,4 +247,4 @@ def test_what_is_no_file_has_no_fingerprint(tmp_path: Path, what: str) -> None:
 )
 def test_only_local_file_systems_are_trusted(name: str | None, trusted: bool) -> None:
     """What another host writes may be seen late."""
-    assert module._tells_the_truth(name) is trusted
+    assert module._has_reliable_times(name) is trusted

@@ -190,14 +190,14 @@ from sqlitekeeper.events import Note
 path, target, trace = map(Path, sys.argv[1:])
 until = time.monotonic() + 30
 
-def listen(event):
+def on_event(event):
     if isinstance(event, Note):
         print(event.level.name, event.text)
         return
     while "-wal>) = " not in trace.read_text() and time.monotonic() < until:
         time.sleep(0.01)
 
-take_snapshot(path, target, listen)
+take_snapshot(path, target, on_event)
 """
 
 
@@ -241,19 +241,19 @@ import signal, sys
 from pathlib import Path
 from sqlitekeeper.database.snapshot import wal_flush
 
-class Crew:
+class WorkerPool:
     # As if a signal came in the moment in which the work was given away.
-    def __init__(self, crew): self.crew = crew
+    def __init__(self, worker_pool): self.worker_pool = worker_pool
     def submit(self, *work):
-        self.crew.submit(*work)
+        self.worker_pool.submit(*work)
         raise KeyboardInterrupt
 
-wal_flush.crew = lambda size, crew=wal_flush.crew: Wrapped(crew(size))
+wal_flush.worker_pool = lambda size, worker_pool=wal_flush.worker_pool: Wrapped(worker_pool(size))
 
 class Wrapped:
-    def __init__(self, crew): self.crew = crew
-    def __enter__(self): return Crew(self.crew.__enter__())
-    def __exit__(self, *error): return self.crew.__exit__(*error)
+    def __init__(self, worker_pool): self.worker_pool = worker_pool
+    def __enter__(self): return WorkerPool(self.worker_pool.__enter__())
+    def __exit__(self, *error): return self.worker_pool.__exit__(*error)
 
 try:
     with wal_flush.flushed_wal(Path(sys.argv[1]), print, "app"):
