@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlitekeeper.cli.session import AnyResult, no_match
 from sqlitekeeper.config import Config, Database, select_databases
 from sqlitekeeper.config.quoting import nearest
-from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
+from sqlitekeeper.destination.catalog import Subject
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.errors import CheckError, ConfigError
-from sqlitekeeper.rclone.errors import RcloneError
 
 
 def subjects(
@@ -31,7 +29,7 @@ def subjects(
                 hint="name one to look for it all the same",
             )
         return found
-    wanted = wanted_databases(config, names, froms, take_stock(destinations))
+    wanted = wanted_databases(config, names, froms, destinations)
     if not wanted:
         for destination in destinations:
             if destination.error:
@@ -60,35 +58,8 @@ def absent(config: Config) -> set[str]:
     return {one.name for one in config.databases if one.optional and not os.path.lexists(one.path)}
 
 
-@dataclass(frozen=True, slots=True)
-class Stock:
-    """What one destination holds, by database; nothing where it did not answer."""
-
-    destination: Destination
-    catalogs: dict[str, DatabaseCatalog]
-
-    @property
-    def to(self) -> str:
-        """The destination's own name."""
-        return self.destination.to
-
-    @property
-    def error(self) -> RcloneError | None:
-        """Why it did not answer."""
-        return self.destination.error
-
-    def of(self, wanted: Sequence[Subject]) -> list[DatabaseCatalog]:
-        """What it holds of some databases."""
-        return [self.catalogs[one.name] for one in wanted if one.name in self.catalogs]
-
-
-def take_stock(destinations: Sequence[Destination]) -> list[Stock]:
-    """Sort the listings of some destinations by database."""
-    return [Stock(one, read_catalog(one.to, (one.listing or {}).values())) for one in destinations]
-
-
 def wanted_databases(
-    config: Config, arguments: Sequence[str], froms: Sequence[str], listed: Sequence[Stock]
+    config: Config, arguments: Sequence[str], froms: Sequence[str], listed: Sequence[Destination]
 ) -> list[Subject]:
     """The databases that the arguments mean: configured ones, paths, or names at a destination.
 
@@ -98,7 +69,7 @@ def wanted_databases(
     Raises:
         ConfigError: a name that nothing has.
     """
-    there = list(dict.fromkeys(name for destination in listed for name in destination.catalogs))
+    there = list(dict.fromkeys(name for destination in listed for name in destination.catalog))
     configured = {d.name: d for d in config.databases if not d.unmatched}
     if not arguments:
         everything = bool(froms) or not configured
@@ -130,13 +101,13 @@ def _unknown(argument: str, names: Sequence[str]) -> ConfigError:
     return ConfigError(message, hint=f"there are: {some}" if some else None)
 
 
-def missing(wanted: Subject, listed: Sequence[Stock], kind: type[AnyResult]) -> AnyResult:
+def missing(wanted: Subject, listed: Sequence[Destination], kind: type[AnyResult]) -> AnyResult:
     """The result of a database of which no destination that answered has a snapshot."""
     places = ", ".join(destination.to for destination in listed if not destination.error)
     return kind(wanted.name, wanted.path, "failed", f"no snapshot at {places}", exit_code=1)
 
 
-def unanswered(listed: Sequence[Stock], kind: type[AnyResult]) -> list[AnyResult]:
+def unanswered(listed: Sequence[Destination], kind: type[AnyResult]) -> list[AnyResult]:
     """One result for each destination that did not answer."""
     return [
         kind(

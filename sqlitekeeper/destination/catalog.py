@@ -50,7 +50,7 @@ class Subject:
 class Snapshot:
     """A snapshot with its manifest; `drill_outcome` is what the last drill of it left.
 
-    `metadata` are the objects beside it: its manifest, then the marks.
+    `metadata` are the objects beside it: its manifest, then the drill records.
     """
 
     database: str
@@ -68,7 +68,7 @@ class DatabaseCatalog:
     second by name.
 
     `orphans` are objects of keeper's naming without a counterpart: a snapshot
-    whose manifest never came, a manifest or mark whose snapshot is gone, or what
+    whose manifest never came, a manifest or drill record whose snapshot is gone, or what
     rclone had of either when it was killed.
     """
 

@@ -1,15 +1,17 @@
 """One place that snapshots are shipped to, and its listing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from sqlitekeeper.destination.catalog import DatabaseCatalog, read_catalog
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.rclone.remote_name import is_local
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Destination:
     """A destination as it was listed at the start of the run.
 
@@ -25,6 +27,15 @@ class Destination:
     def is_local(self) -> bool:
         """Whether it is a folder of this host."""
         return is_local(self.to)
+
+    @cached_property
+    def catalog(self) -> dict[str, DatabaseCatalog]:
+        """The snapshots that the listing knows, by database; none where there is no listing."""
+        return read_catalog(self.to, (self.listing or {}).values())
+
+    def catalogs_of(self, names: Iterable[str]) -> list[DatabaseCatalog]:
+        """What it holds of some databases; those of which it holds nothing are left out."""
+        return [self.catalog[name] for name in names if name in self.catalog]
 
     def has(self, path: str) -> bool:
         """Whether the listing knows an object."""

@@ -25,7 +25,7 @@ KINDS: tuple[DrillOutcome, ...] = ("proven", "failed")
 class DrillRecord:
     """What a drill found of a snapshot, and why it failed if it did.
 
-    `at` is None where its mark cannot be read or believed.
+    `at` is None where the record at the destination cannot be read or believed.
     """
 
     object: str
@@ -35,11 +35,11 @@ class DrillRecord:
 
     @property
     def path(self) -> str:
-        """Where its mark belongs."""
+        """The path of the record at the destination."""
         return drill_record_object(self.object, self.outcome)
 
     def text(self, host: str) -> bytes:
-        """Its mark as the bytes of a file."""
+        """The record as the bytes of a file."""
         value: dict[str, Any] = {
             "format": FORMAT,
             "object": self.object,
@@ -58,7 +58,7 @@ def write_drill_records(
     host: str,
     on_event: Listener = ignore,
 ) -> list[DrillRecord]:
-    """Upload marks, in one rclone run, and delete what they contradict, in another.
+    """Upload drill records, in one rclone run, and delete what they contradict, in another.
 
     Returns those that the destination did not take; that, and what it does not
     delete, is told as a warning.
@@ -73,11 +73,13 @@ def write_drill_records(
     ]
     error = rclone.delete(destination.to, opposite).error if opposite else None
     if error:
-        text = f"{destination.to}: marks of earlier drills stay: {error.full_text}"
+        text = f"{destination.to}: records of earlier drills stay: {error.full_text}"
         on_event(Note("", text, Level.WARNING))
     if problems:
         said = "; ".join(dict.fromkeys(problems.values()))
-        text = f"{destination.to}: takes no marks, so only this host remembers the drill: {said}"
+        text = (
+            f"{destination.to}: takes no drill records; only this host remembers the drill: {said}"
+        )
         on_event(Note("", text, Level.WARNING))
     return [one for one in records if one.path in problems]
 
@@ -96,7 +98,7 @@ def release_hold(rclone: Rclone, destination: Destination, latest: RemoteObject)
 
 
 def drill_records_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:
-    """The marks that lie beside some snapshots."""
+    """The drill records that lie beside some snapshots."""
     return [entry for snapshot in snapshots for entry in snapshot.metadata if _kind(entry)]
 
 
@@ -108,7 +110,7 @@ def last_drills(
 ) -> dict[str, DrillRecord]:
     """The last drill of each snapshot that has had one, by object.
 
-    `contents` has the marks that were read, by path; `remembered` what only
+    `contents` has the drill records that were read, by path; `remembered` what only
     this host knows.
     """
     found = {}
@@ -126,7 +128,7 @@ def last_drills(
 def last_drill(
     snapshot: Snapshot, contents: Mapping[str, bytes], now: datetime
 ) -> DrillRecord | None:
-    """The last drill of a snapshot by its marks; `contents` has them, by path.
+    """The last drill of a snapshot by its drill records; `contents` has them, by path.
 
     Of two the younger one counts, and failed where one of them cannot be read.
     """
@@ -150,7 +152,7 @@ def _kind(entry: RemoteObject) -> DrillOutcome | None:
 
 
 def _time_of(text: bytes, snapshot: str, kind: DrillOutcome, now: datetime) -> datetime | None:
-    """When the drill was, as a mark that anyone may have written says it; None if it makes none."""
+    """When the drill was, by a record that anyone may have written; None if that makes no sense."""
     try:
         value = json.loads(text)
         at = datetime.fromisoformat(value["at"])

@@ -42,7 +42,7 @@ def is_ahead(moment: datetime, now: datetime) -> bool:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectName:
-    """What the path of an object says: a snapshot, its manifest, or a mark that a drill left.
+    """What the path of an object says: a snapshot, its manifest, or a drill record.
 
     `snapshot` is the path of the snapshot that it is, or belongs to; those of one database
     sort by time, then by name. The kind of one that rclone was still uploading ends with
@@ -72,7 +72,7 @@ def manifest_object(snapshot: str) -> str:
 
 
 def drill_record_object(snapshot: str, drill_outcome: Literal["proven", "failed"]) -> str:
-    """The path of the mark that a drill leaves beside a snapshot."""
+    """The path of the record that a drill leaves beside a snapshot."""
     return f"{snapshot.removesuffix('.sqlite3')}.{drill_outcome}.json"
 
 

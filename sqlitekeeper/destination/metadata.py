@@ -32,14 +32,12 @@ def newest_manifests(
     Raises:
         RcloneError: some could not be downloaded.
     """
-    metadata = {
-        catalog.database: catalog.newest_metadata for catalog in catalogs if catalog.newest_metadata
-    }
-    if not metadata:
+    wanted = {one.database: one.newest_metadata for one in catalogs if one.newest_metadata}
+    if not wanted:
         return {}
-    fetched = fetch_manifests(rclone, to, (entry for each in metadata.values() for entry in each))
+    fetched = fetch_manifests(rclone, to, (entry for each in wanted.values() for entry in each))
     found = {}
-    for database, each in metadata.items():
+    for database, each in wanted.items():
         manifest = _last_word([fetched[entry.path] for entry in each])
         if isinstance(manifest, Manifest) and manifest.database != database:
             other = f"{to}/{each[-1].path}: is the manifest of {manifest.database!r}"
@@ -48,18 +46,18 @@ def newest_manifests(
     return found
 
 
-def _last_word(metadata: list[Manifest | ManifestError]) -> Manifest | ManifestError:
+def _last_word(manifests: list[Manifest | ManifestError]) -> Manifest | ManifestError:
     """Which of a snapshot's own manifest and latest.json tells what is true now.
 
     latest.json, unless it is older: it did not arrive with the newest snapshot.
     One that cannot be read leaves both in doubt.
     """
-    last = metadata[-1]
-    for entry in metadata:
-        if isinstance(entry, ManifestError):
-            return entry
-        if isinstance(last, Manifest) and _order(entry) > _order(last):
-            last = entry
+    last = manifests[-1]
+    for manifest in manifests:
+        if isinstance(manifest, ManifestError):
+            return manifest
+        if isinstance(last, Manifest) and _order(manifest) > _order(last):
+            last = manifest
     return last
 
 
@@ -223,7 +221,7 @@ def _read_back(
 def metadata_problem(
     path: str, text: bytes, held: Mapping[str, RemoteObject], to: str
 ) -> str | None:
-    """What is wrong with metadata at the destination `to`, as far as size and hash tell.
+    """The defect of a manifest or latest.json at `to`, as far as size and hash tell.
 
     The size alone would not tell a stale latest.json from a fresh one, so a
     hash is compared where the destination knows one.
@@ -237,7 +235,7 @@ def metadata_problem(
 
 
 def _digests(found: RemoteObject, text: bytes) -> list[tuple[str, str]]:
-    """The hashes of metadata that its destination knows, each with that of what was sent."""
+    """The hashes that a destination knows of an object, each with that of what was sent."""
     return [
         (given, hashlib.new(algorithm, text, usedforsecurity=False).hexdigest())
         for algorithm in ("md5", "sha1", "sha256")

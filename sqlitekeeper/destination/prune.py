@@ -97,13 +97,13 @@ class Plan:
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """All that is to be deleted: snapshots with their manifests and marks, and orphans."""
+        """The objects to delete: snapshots, their manifests and drill records, and orphans."""
         metadata = [(s.object, *(entry.path for entry in s.metadata)) for s in self.gone]
         return (*(path for paths in metadata for path in paths), *(o.path for o in self.orphans))
 
 
 def with_drills(catalog: DatabaseCatalog, remembered: Mapping[str, DrillRecord]) -> DatabaseCatalog:
-    """A catalog that also knows of those drills that left no mark at the destination."""
+    """A catalog that also knows of those drills that left no record at the destination."""
     snapshots = tuple(
         replace(snapshot, drill_outcome=remembered[snapshot.object].outcome)
         if snapshot.drill_outcome is None and snapshot.object in remembered

@@ -18,7 +18,7 @@ from sqlitekeeper.rclone.client import Rclone
 class ListedSnapshot:
     """One snapshot at one destination: what keeps it, and how its last drill went, and when.
 
-    Times are ISO 8601 in UTC; `proof_at` is None where the mark of a drill cannot be read.
+    Times are ISO 8601 in UTC; `proof_at` is None where the record of a drill cannot be read.
     """
 
     database: str
@@ -42,7 +42,7 @@ def list_snapshots(
 ) -> list[ListedSnapshot]:
     """The snapshots of some databases at one destination.
 
-    The times of drills are in their marks: one rclone run more, if there are
+    The times of drills are in their drill records: one rclone run more, if there are
     any. `remembered` has those that left none there.
     """
     rules: dict[Snapshot, tuple[str, ...]] = {}

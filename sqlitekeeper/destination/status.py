@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot, Subject, read_catalog
+from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot, Subject
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import DrillRecord, drill_records_of, last_drills
 from sqlitekeeper.destination.hold import hold_of, on_hold
@@ -92,8 +92,8 @@ def _at(
     to = destination.to
     if destination.error:
         return [failed(one, to, destination.error) for one in subjects]
-    catalogs = read_catalog(to, (destination.listing or {}).values())
-    wanted = [catalogs[one.name] for one in subjects if one.name in catalogs]
+    catalogs = destination.catalog
+    wanted = destination.catalogs_of(one.name for one in subjects)
     contents, error = try_metadata(rclone, to, metadata_of(wanted))
     known = remembered.get(to, {})
     entries = []
@@ -106,7 +106,7 @@ def _at(
 
 
 def metadata_of(catalogs: Iterable[DatabaseCatalog]) -> list[RemoteObject]:
-    """What has to be read of some databases: each latest.json, and the marks of drills."""
+    """What has to be read of some databases: each latest.json, and the records of drills."""
     metadata = []
     for catalog in catalogs:
         metadata += [catalog.latest] if catalog.latest else []

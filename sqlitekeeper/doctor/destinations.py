@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlitekeeper.destination.catalog import read_catalog
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.metadata import read_manifest, try_metadata
@@ -35,6 +34,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
 def diagnose_rclone(plan: BackupPlan) -> Iterator[Finding]:
+    """rclone, its age, and whether it knows each destination."""
     try:
         rclone = Rclone(
             find_rclone(plan.rclone), plan.rclone_args, timeout_seconds=plan.timeout_seconds
@@ -135,7 +135,7 @@ def diagnose_remotes(plan: BackupPlan, rclone: Rclone, now: datetime) -> Iterato
             continue
         there = "answers" if destination.listing is not None else "answers; there is nothing yet"
         yield on_host("ok", "reachable", f"{to}: {there}")
-        catalogs = read_catalog(to, (destination.listing or {}).values()).values()
+        catalogs = destination.catalog.values()
         metadata = [catalog.latest for catalog in catalogs if catalog.latest]
         contents, _ = try_metadata(rclone, to, metadata)
         manifests = [read_manifest(entry, contents, to) for entry in metadata]

@@ -57,6 +57,7 @@ class Finding:
 
 
 def on_host(level: Level, check: str, message: str, fix: str | None = None) -> Finding:
+    """A finding that concerns no single database."""
     return Finding(level, None, check, message, fix)
 
 
@@ -72,6 +73,7 @@ def unwritable_reason(folder: Path) -> str | None:
 
 
 def this_user() -> str:
+    """The name of the user that keeper runs as, or its number."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -132,7 +132,7 @@ class FolderSync:
         )
 
     def sync(self, log: SyncLog, most_deletions: int, on_entry: Callable[[], None]) -> None:
-        """Make the destination hold what the folder holds; `on_entry` is called when `log` has grown.
+        """Make the destination hold what the folder holds; `on_entry` follows each line of `log`.
 
         `most_deletions` is only the second line of defence: rclone deletes that
         many before it stops.

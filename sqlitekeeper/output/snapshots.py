@@ -35,8 +35,8 @@ def show_status(console: Console, results: "Sequence[StatusEntry]") -> None:
         if not console.is_terminal and r.age_seconds is not None:
             console.line(
                 f"{name}: {r.outcome}, {span(r.age_seconds)} old, {size(r.bytes)},"
-                f" snapshot {time_text(r.last_snapshot_at)}, confirmed {time_text(r.last_confirmed_at)},"
-                f" proven {time_text(r.last_proven_at)}"
+                f" snapshot {time_text(r.last_snapshot_at)},"
+                f" confirmed {time_text(r.last_confirmed_at)}, proven {time_text(r.last_proven_at)}"
             )
         if r.reason:
             console.line(f"{name}: {r.reason}")

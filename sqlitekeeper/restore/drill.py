@@ -1,7 +1,7 @@
 """Drills: download snapshots, prove that they restore, and leave the result beside them.
 
     listing -> choice of a snapshot -> manifests (one rclone run) -> snapshots, one by one
-            -> proof -> marks at the destination (one rclone run for each batch)
+            -> proof -> drill records at the destination (one rclone run for each batch)
 
 Nothing here looks at a live database.
 """
@@ -19,7 +19,6 @@ from sqlitekeeper.destination.catalog import (
     DrillOutcome,
     Snapshot,
     Subject,
-    read_catalog,
 )
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import (
@@ -46,7 +45,7 @@ from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills
 from sqlitekeeper.state.locks import database_lock
 
-# An interrupted run of many drills keeps the marks of all but the last few.
+# An interrupted run of many drills keeps the drill records of all but the last few.
 BATCH = 50
 LOCK_WAIT_SECONDS = 10.0
 
@@ -128,8 +127,7 @@ class _AtDestination:
     def drill(self, subjects: Sequence[Subject]) -> list[DrillResult]:
         if self.destination.error:
             return [self._failed(one, None, self.destination.error) for one in subjects]
-        catalogs = read_catalog(self.to, self.listing.values())
-        chosen = self._choose(subjects, catalogs)
+        chosen = self._choose(subjects, self.destination.catalog)
         found = [one for one in chosen.values() if isinstance(one, Snapshot)]
         self._fetch_metadata(found)
         results = []
@@ -175,7 +173,7 @@ class _AtDestination:
         snapshots = [snapshot for catalog in catalogs for snapshot in catalog]
         contents, error = try_metadata(self.options.rclone, self.to, drill_records_of(snapshots))
         if error:
-            self._warn("", f"some marks of earlier drills cannot be read: {error.full_text}")
+            self._warn("", f"some records of earlier drills cannot be read: {error.full_text}")
         remembered = remembered_drills(self.options.state, self.to, self.on_event)
         found = last_drills(snapshots, contents, remembered, self.options.clock())
         return {name: last.at for name, last in found.items() if last.at}
@@ -291,9 +289,9 @@ class _AtDestination:
         raise CheckError(manifest.message)
 
     def _write_drill_records(self) -> None:
-        marks, self.unwritten = self.unwritten, []
+        records, self.unwritten = self.unwritten, []
         refused = write_drill_records(
-            self.options.rclone, self.destination, marks, self.options.host, self.on_event
+            self.options.rclone, self.destination, records, self.options.host, self.on_event
         )
         try:
             if refused:

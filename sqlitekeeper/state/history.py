@@ -212,7 +212,7 @@ class History(HistoryFile):
     def add_drills(
         self, destination: str, drills: "Sequence[DrillRecord]", present: Collection[str]
     ) -> None:
-        """Remember drills whose marks a destination did not take.
+        """Remember drills whose records a destination did not take.
 
         `present` are the objects that it has: what is known of others is forgotten.
 
@@ -233,7 +233,7 @@ class History(HistoryFile):
             )
 
     def drills(self, destination: str) -> "dict[str, DrillRecord]":
-        """The drills whose marks a destination did not take, by object.
+        """The drills whose records a destination did not take, by object.
 
         Raises:
             KeeperError: the history cannot be read.

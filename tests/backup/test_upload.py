@@ -21,7 +21,7 @@ KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
 # In a shell script that stands for rclone: is this the upload of a snapshot, of metadata?
 OF_SNAPSHOTS = 'case "$from" in */snapshots/*)'
-OF_PAPERS = 'case "$from" in */keeper-metadata-*)'
+OF_METADATA = 'case "$from" in */keeper-metadata-*)'
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
     folder: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
     """An rclone that uploads snapshots but no metadata is found out."""
-    wrap_rclone(copy=f"{OF_PAPERS} exit 0;; esac")
+    wrap_rclone(copy=f"{OF_METADATA} exit 0;; esac")
 
     errors = ship(folder, f"disk:{to}", parcel(folder))
 
@@ -236,7 +236,7 @@ def test_manifest_that_is_not_whole_keeps_latest_back(
     folder: Path, to: Path, wrap_rclone: WrapRclone
 ) -> None:
     """Also when rclone has not noticed; the part of it does not stay."""
-    wrap_rclone(copy=f'"$real"; {OF_PAPERS} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
+    wrap_rclone(copy=f'"$real"; {OF_METADATA} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
 
     errors = ship(folder, f"disk:{to}", parcel(folder))
 

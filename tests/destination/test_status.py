@@ -257,7 +257,7 @@ def test_mark_from_the_future_proves_nothing() -> None:
 
 
 def test_what_only_this_host_knows_counts_if_it_is_younger() -> None:
-    """For destinations that take no marks."""
+    """For destinations that take no drill records."""
     there = shelf(1, marks=[PROVEN])
     record = DrillRecord(snapshot(1), hours_ago(0.2), "failed")
     for marked, outcome in ((0.1, "proven"), (0.3, "failed")):

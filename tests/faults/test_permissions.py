@@ -58,7 +58,7 @@ def expected(folder: Path) -> dict[str, int]:
 def test_what_keeper_keeps_is_private(
     make_database: MakeDatabase, tmp_path: Path, backup_config: BackupConfig, umask: None
 ) -> None:
-    """Snapshots, manifests, marks and state, whatever the umask."""
+    """Snapshots, manifests, drill records and state, whatever the umask."""
     backup_config(make_database(rows=5), to=tmp_path / "shelf" / "deep")
 
     for command in ("backup", "drill", "vacuum"):

@@ -152,7 +152,7 @@ def test_append_key_deletes_nothing_and_the_prune_key_does_from_another_machine(
 def test_read_key_watches_and_restores_and_changes_nothing(
     server: Path, tmp_path: Path, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A drill with it proves the snapshot, and cannot leave a mark."""
+    """A drill with it proves the snapshot, and cannot leave a drill record."""
     with with_key("append", monkeypatch):
         assert keeper("backup").status == 0
     before = sorted(server.rglob("*"))

@@ -214,7 +214,7 @@ def test_manifest_that_cannot_be_read_fails_the_drill(to: Path, staging: Path, t
 
 
 def test_manifest_of_a_newer_keeper_is_no_failed_check(to: Path, staging: Path) -> None:
-    """This keeper cannot tell; so it says so, and leaves no mark."""
+    """This keeper cannot tell; so it says so, and leaves no record."""
     edit(manifest_beside(newest(to)), lambda m: m.update(format=2))
     result = drilled(to, staging)
     assert (result.outcome, result.exit_code) == ("failed", 1)
@@ -328,7 +328,7 @@ def test_destination_that_refuses_writes_is_a_warning(
     result = drilled(to, staging, heard)
 
     assert (result.outcome, result.exit_code) == ("proven", 0)
-    assert "takes no marks" in warnings(heard)
+    assert "takes no drill records" in warnings(heard)
     assert "AccessDenied" in warnings(heard)
     assert contents(to) == before
 

@@ -7,7 +7,7 @@ import click
 
 from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.options import common_options, database_arguments, from_option
-from sqlitekeeper.cli.selection import missing, take_stock, unanswered, wanted_databases
+from sqlitekeeper.cli.selection import missing, unanswered, wanted_databases
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.destination.catalog import Subject
 from sqlitekeeper.destination.destination import list_destinations
@@ -49,12 +49,13 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
         )
     destinations = chosen(config, froms)
     rclone = make_rclone(session, config)
-    listed = take_stock(list_destinations(rclone, destinations))
+    listed = list_destinations(rclone, destinations)
     wanted = wanted_databases(config, names, froms, listed)
     pruned: list[DatabasePruned] = []
     for destination in listed:
         remembered = remembered_drills(config.state, destination.to, session.on_event)
-        catalogs = [with_drills(catalog, remembered) for catalog in destination.of(wanted)]
+        held = destination.catalogs_of(one.name for one in wanted)
+        catalogs = [with_drills(catalog, remembered) for catalog in held]
         pruned += prune_destination(
             rclone,
             destination.to,

@@ -13,7 +13,7 @@ from sqlitekeeper.cli.options import common_options
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.database.files import OF_SQLITE
-from sqlitekeeper.destination.catalog import Snapshot, read_catalog
+from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination, combined_error, list_destination
 from sqlitekeeper.destination.layout import parse_object
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
@@ -210,7 +210,7 @@ def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
 
 
 def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:
-    catalog = read_catalog(destination.to, (destination.listing or {}).values()).get(database)
+    catalog = destination.catalog.get(database)
     if catalog is None:
         return []
     bare = []

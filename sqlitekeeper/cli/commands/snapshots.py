@@ -9,13 +9,12 @@ from sqlitekeeper.cli.destinations import chosen, make_rclone, retention_policy
 from sqlitekeeper.cli.options import common_options, database_arguments, from_option
 from sqlitekeeper.cli.selection import (
     missing,
-    take_stock,
     unanswered,
     wanted_databases,
 )
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.destination.destination import list_destinations
-from sqlitekeeper.destination.snapshots import list_snapshots, newest_first
+from sqlitekeeper.destination.snapshots import ListedSnapshot, list_snapshots, newest_first
 from sqlitekeeper.output.snapshots import show_snapshots
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import remembered_drills
@@ -39,29 +38,29 @@ def command(session: Session, names: tuple[str, ...], froms: tuple[str, ...]) ->
     config = session.config()
     destinations = chosen(config, froms)
     rclone = make_rclone(session, config)
-    listed = take_stock(list_destinations(rclone, destinations))
+    listed = list_destinations(rclone, destinations)
     wanted = wanted_databases(config, names, froms, listed)
     policy, now = retention_policy(config), datetime.now(UTC)
-    listed = []
+    found: list[ListedSnapshot] = []
     for destination in listed:
         remembered = remembered_drills(config.state, destination.to, session.on_event)
-        listed += list_snapshots(
+        found += list_snapshots(
             rclone,
             destination.to,
-            destination.of(wanted),
+            destination.catalogs_of(one.name for one in wanted),
             policy,
             remembered,
             now,
             session.on_event,
         )
-    listed = newest_first(listed)
-    found = {one.database for one in listed}
+    found = newest_first(found)
+    known = {one.database for one in found}
     results = [
-        Result(one.name, one.path, "done") if one.name in found else missing(one, listed, Result)
+        Result(one.name, one.path, "done") if one.name in known else missing(one, listed, Result)
         for one in wanted
     ]
     return session.finish(
         [*results, *unanswered(listed, Result)],
-        lambda console, _: show_snapshots(console, listed, destinations, now),
-        snapshots=[asdict(one) for one in listed],
+        lambda console, _: show_snapshots(console, found, destinations, now),
+        snapshots=[asdict(one) for one in found],
     )
