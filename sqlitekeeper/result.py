@@ -1,4 +1,4 @@
-"""What the results of all commands have in common."""
+"""The base of every command's results: a name, a path, an outcome, a reason."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

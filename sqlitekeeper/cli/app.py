@@ -97,7 +97,7 @@ def run_command_line(arguments: list[str]) -> int:
         status = _run(arguments, record)
         sys.stdout.flush()
     except OSError as error:
-        # Whoever read our output has gone, or has no room for it.
+        # The reader of standard output has gone, or the disk is full.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print_error(error_line(f"standard output: {error.strerror}", None))
@@ -126,7 +126,7 @@ def _run(arguments: list[str], record: RunRecord) -> int:
         raise
     except (KeeperError, OSError) as error:
         if isinstance(error, OSError):
-            sys.stdout.flush()  # where that is what failed, it is said once
+            sys.stdout.flush()  # where standard output failed itself, the error is printed once
         trouble = as_keeper_error(error)
         return _fail(record, arguments, trouble.exit_code, trouble.message, trouble.hint)
     except Exception as error:

@@ -61,7 +61,7 @@ def finish_and_write(
 
 
 def refuse_rehearsal(prometheus: Path | None, dry_run: bool) -> None:
-    """A dry run must not look like a run to whoever watches.
+    """Refuse --prometheus with --dry-run: a dry run must not look like a run to a monitor.
 
     Raises:
         click.UsageError: both were asked for.

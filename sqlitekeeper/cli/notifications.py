@@ -34,7 +34,7 @@ class RunRecord:
     _summary: "Summary | None" = None
 
     def begin(self, command: str, settings: "NotifySettings", on_event: Listener) -> None:
-        """Tell those who want to hear of this command that it has begun."""
+        """Notify the receivers of this command that it has begun."""
         if not settings.notifies_of(command) or self._notifier is not None:
             return
         # Late: most runs have nobody to tell.
@@ -87,7 +87,7 @@ class RunRecord:
         except KeyboardInterrupt:
             print_error("keeper: interrupted: not everybody was notified")
         except OSError:
-            # Standard error has gone, and with it whoever could be told of trouble.
+            # Standard error has gone, so nobody can read of trouble.
             return
         except Exception as error:
             # Whatever it is, the run has ended as it has.

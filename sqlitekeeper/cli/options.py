@@ -77,7 +77,7 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         color = False if no_color else None
         console = Console(quiet=quiet, verbose=verbose, color=color, progress=not as_json)
         name = command_name(context)
-        # A rehearsal must not look like a run to whoever is told of runs.
+        # A dry run must not look like a run to those whom [notify] names.
         notifies = name in NOTIFYING and not arguments.get("dry_run")
         record = context.find_object(RunRecord) or RunRecord()
         session = Session(name, as_json, console, config_file, notifies, record)

@@ -146,7 +146,7 @@ def absence(database: Database) -> str | None:
 
 
 def no_match(database: Database) -> str:
-    """What is said of a pattern without any match."""
+    """The reason of a pattern without any match."""
     return f"{database.path}: no file matches ({database.origin})"
 
 

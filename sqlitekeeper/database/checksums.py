@@ -1,7 +1,7 @@
 """Databases of the checksum VFS, whose pages end with a checksum (https://sqlite.org/cksumvfs.html).
 
-Whoever writes such a page without that VFS leaves a wrong checksum behind,
-and the application then gets an I/O error from it. keeper has no such VFS.
+A page that is written without that VFS has a wrong checksum at its end, and the
+application then gets an I/O error from it. keeper has no such VFS.
 It writes to none of these databases, and copies their pages as they are.
 """
 

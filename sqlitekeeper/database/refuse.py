@@ -102,7 +102,7 @@ def refuse_remote(path: Path) -> None:
 def refuse_second_name(path: Path, facts: os.stat_result) -> None:
     """Two names of one database in WAL mode have a WAL each, and none knows of the other.
 
-    Whoever opens it by the other name has transactions that are not seen here, and
+    An application that opens it by the other name has transactions that are not seen here, and
     the two overwrite each other's pages (https://sqlite.org/howtocorrupt.html). A WAL
     beside this name says that it is the one in use. `path` is no symlink.
 

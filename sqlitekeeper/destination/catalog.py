@@ -90,7 +90,7 @@ class DatabaseCatalog:
 
 
 def read_catalog(to: str, objects: Iterable[RemoteObject]) -> dict[str, DatabaseCatalog]:
-    """Sort the listing of a destination by database; what is not keeper's is left out."""
+    """Sort the listing of a destination by database; objects of others are left out."""
     found: dict[str, _Kinds] = defaultdict(dict)
     latest: dict[str, RemoteObject] = {}
     for item in objects:

@@ -100,7 +100,7 @@ def try_metadata(
 
 
 def fetch_metadata(rclone: Rclone, to: str, objects: Iterable[RemoteObject]) -> dict[str, bytes]:
-    """As `try_metadata`, for those who need all that are not too large.
+    """As `try_metadata`, but an object that did not come is an error.
 
     Raises:
         RcloneError: rclone failed, and some are missing.
@@ -184,7 +184,7 @@ def _read_back(
     parent: Path | None,
     newer_will_do: bool,
 ) -> dict[str, str]:
-    """What is wrong with metadata at a destination, by path; what is not as it was sent is read.
+    """The defects of metadata at a destination, by path; objects that differ are read.
 
     A part of one that was sent is deleted: it would be in the way of everyone
     who reads what there is.

@@ -106,7 +106,7 @@ def _at(
 
 
 def metadata_of(catalogs: Iterable[DatabaseCatalog]) -> list[RemoteObject]:
-    """What has to be read of some databases: each latest.json, and the records of drills."""
+    """The objects to read for a status: each latest.json, and the drill records."""
     metadata = []
     for catalog in catalogs:
         metadata += [catalog.latest] if catalog.latest else []
@@ -211,7 +211,7 @@ def _is_cut(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> bool
 def _confirmed_at(
     latest: Manifest, catalog: DatabaseCatalog, now: datetime, notes: list[str]
 ) -> datetime | None:
-    """When a snapshot that is really there was last confirmed; what is not believed is noted."""
+    """When a snapshot of the listing was last confirmed; a time not believed is noted."""
     held = next((one for one in catalog.snapshots if one.object == latest.object), None)
     if held is None:
         lack = f"latest.json names {latest.object}, which is not there"

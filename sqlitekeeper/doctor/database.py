@@ -204,7 +204,7 @@ def _journal(name: str, path: Path, facts: os.stat_result) -> Finding:
 
 
 def _in_use(path: Path, facts: os.stat_result) -> bool:
-    """Whether another process has the database open, or, whoever's it is, a lock on it."""
+    """Whether another process has the database open, or anybody holds a lock on it."""
     if openers([path]) or os.path.lexists(sidecar(path, ".lock")):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Who may open a file: its owner, mode, POSIX ACL and labels, and how another file gets them.
+"""Access to a file: owner, mode, POSIX ACL and labels, read and given to another file.
 
 The group bits of a file with an ACL are the ACL's mask, not the group's rights (acl(5)). So a
 mode is never taken from such a file without its ACL: what cannot have the ACL gets a mode that

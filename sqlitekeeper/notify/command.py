@@ -115,7 +115,7 @@ def _run(
 def _end_group(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """End a process that has not ended, and all that it started.
 
-    Politely first, then whoever is left.
+    SIGTERM first, then SIGKILL for what is left of its session.
     """
     if process.returncode is not None:
         return

@@ -33,7 +33,7 @@ def failure_object(
 
 
 def _listed(command: str | None, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """The entries under their key; `databases` is there always, for those who look at no other."""
+    """The entries under their key; `databases` is always a key, for scripts that read no other."""
     return {"databases": []} | {_LISTS.get(command or "", "databases"): entries}
 
 

@@ -1,4 +1,4 @@
-"""A run in a few lines, for whoever was not there: the body of a ping, a command's input."""
+"""The summary of a run in a few lines: the body of a ping, the input of a command."""
 
 from typing import Any
 

@@ -169,7 +169,7 @@ class Rclone:
     def delete(self, to: str, paths: Iterable[str]) -> Report:
         """Delete `paths` of a destination; on B2 that only hides them.
 
-        What is not there is not among what is done, and no error.
+        A missing object is no error, and not among those that are done.
         """
         if self._flags.is_set("dry-run"):
             return Report(frozenset())

@@ -102,7 +102,7 @@ class LocalFolder:
         return _each(paths, fetch, "read")
 
     def delete(self, paths: Iterable[str]) -> Report:
-        """Delete files; what is not there is not among what is done, and no error."""
+        """Delete files; a missing one is no error, and not among those that are done."""
 
         absent = set[str]()
 

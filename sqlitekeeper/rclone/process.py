@@ -107,7 +107,7 @@ def run_process(
 
 
 def _listen(process: subprocess.Popen[bytes], log: Log, stall_watch: "StallWatch") -> None:
-    """Hear a process until it has ended, even if one that it started still has its log open."""
+    """Read a process's log until it has ended, even if a child of it still has the log open."""
     stream = process.stderr
     assert stream is not None
     poll = select.poll()

@@ -128,7 +128,7 @@ class Remote:
         return self._copy(self.to, str(folder), sizes, progress)
 
     def delete(self, paths: Iterable[str]) -> Report:
-        """Delete files; what is not there is not among what is done, and no error."""
+        """Delete files; a missing one is no error, and not among those that are done."""
         wanted, gone = list(paths), set[str]()
         if not wanted:
             return Report(frozenset())

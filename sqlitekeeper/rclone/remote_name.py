@@ -1,4 +1,4 @@
-"""Which destinations are rclone's remotes, and which are folders of this host."""
+"""Names of destinations: rclone's remotes told from folders of this host."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What came of work on several files of a destination."""
+"""The outcome of one act on several objects of a destination."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

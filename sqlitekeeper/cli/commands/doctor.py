@@ -119,7 +119,7 @@ def _ask(session: Session, config: Config, plan: BackupPlan, now: datetime) -> l
     try:
         rclone = make_rclone(session, config)
     except KeeperError:
-        return []  # what is said of rclone already is why
+        return []  # the finding about rclone says why
     return list(diagnose_remotes(plan, rclone, now))
 
 

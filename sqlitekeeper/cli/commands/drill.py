@@ -23,7 +23,7 @@ HELP = """Prove that snapshots restore, without touching a live database.
 Downloads one snapshot of each database from each destination to a private
 folder, compares it with its manifest (size, sha256, row counts, foreign keys)
 and checks it (integrity, FTS5 indexes). The result is kept beside the snapshot,
-where status and snapshots find it. What is not as it should be ends with 12.
+where status and snapshots find it. A snapshot that fails its drill ends with 12.
 
 Asked for on a terminal, a drill that proves a database's newest snapshot also
 lets it be pruned again after the alarm that its tables lost rows.

@@ -2,7 +2,7 @@
 
 Understood are comments and `<%= %>` around `ENV["X"]`, `ENV.fetch("X")` with or
 without a default, and literals, chained by `||`. Any other expression leaves a
-mark, so that whoever needs the value can say in which line it stands.
+mark, from which the reader of the value knows its line.
 """
 
 import re

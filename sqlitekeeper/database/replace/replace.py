@@ -46,7 +46,7 @@ _WITH_CONTENT = ("-wal", "-journal", LOG)
 def copy_ownership(
     new: Path, target: Path, mode: int, on_event: Listener = ignore, acl: str | None = None
 ) -> None:
-    """Let those open a new file who may open the one that it will replace.
+    """Give a new file the owner, mode, ACL and label of the file that it will replace.
 
     Where there is none: as a file with `mode` that the owner of the folder makes there; an
     `acl` that it had is told, since its users may be others on this host.
@@ -122,7 +122,7 @@ def place(
 
 
 def exists_already(target: Path) -> KeeperError:
-    """What is said of a file that nobody has asked to replace."""
+    """The refusal to replace a file without --replace."""
     return KeeperError(
         f"{target}: exists already, left as it is",
         hint="--replace sets it aside first; --to PATH restores elsewhere",

@@ -1,6 +1,6 @@
 """The WAL flushed to the disk in parts, without holding up the application's commits.
 
-Whoever commits waits for the disk now and then (in WAL mode at each checkpoint), and
+A commit waits for the disk now and then (in WAL mode at each checkpoint), and
 the disk first finishes what it was given before: 200 MiB to flush in one go hold up a
 commit for more than 100 ms, the same in parts for as long as one part takes
 (`python -m tests.benchmarks writers`).
@@ -50,7 +50,7 @@ def flushed_wal(path: Path, on_event: Listener, name: str) -> Iterator[None]:
 def _flush_wal(wal: Path, ended: threading.Event, failures: list[OSError]) -> None:
     """Flush it as it grows, until it has `ended` or the disk fails.
 
-    Whoever replaces the database meanwhile takes its WAL away, and that ends it too.
+    A replacement of the database takes the WAL away, and ends the flushing too.
     """
     with suppress(OSError):
         flushed, since, took = wal.stat(), time.monotonic(), 0.0
