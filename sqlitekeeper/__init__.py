@@ -13,9 +13,9 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # typing's own costs more time than all the rest of this module
 if TYPE_CHECKING:
-    from sqlitekeeper.backup.pipeline import Job
     from sqlitekeeper.backup.run import BackupOptions, back_up
-    from sqlitekeeper.config.settings import FileSet
+    from sqlitekeeper.config.settings import Database, FileSet
+    from sqlitekeeper.config.settings import Database as Job
     from sqlitekeeper.config.settings import FileSet as FilesJob
     from sqlitekeeper.database.maintain.convert import convert, plan_conversion
     from sqlitekeeper.database.maintain.create import init_database
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackupOptions",
+    "Database",
     "FileSet",
     "FilesJob",
     "FilesOptions",
@@ -43,9 +44,8 @@ __all__ = [
 
 # Imported when they are first asked for: `keeper --version` needs none of them.
 _HOMES = {
-    "backup.pipeline": ("Job",),
     "backup.run": ("BackupOptions", "back_up"),
-    "config.settings": ("FileSet",),
+    "config.settings": ("Database", "FileSet"),
     "database.maintain.convert": ("convert", "plan_conversion"),
     "database.maintain.create": ("init_database",),
     "database.maintain.vacuum": ("VacuumOptions", "vacuum"),
@@ -53,7 +53,7 @@ _HOMES = {
     "errors": ("KeeperError",),
     "files.run": ("FilesOptions", "sync_files"),
 }
-_FORMER = {"FilesJob": "FileSet"}
+_FORMER = {"FilesJob": "FileSet", "Job": "Database"}
 
 
 def __getattr__(name: str) -> object:

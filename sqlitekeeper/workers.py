@@ -49,13 +49,6 @@ def result_of(future: Future[Result]) -> Result:
     return future.result()
 
 
-def given(result: Result) -> Future[Result]:
-    """A future that nobody has to wait for."""
-    future: Future[Result] = Future()
-    future.set_result(result)
-    return future
-
-
 class WorkerPool:
     """Threads that end together."""
 
@@ -107,29 +100,6 @@ def started(start: Callable[[], Result], end: Callable[[Result], object]) -> Ite
     finally:
         for result in results:
             end(result)
-
-
-class Place:
-    """A turn at something that only one batch may use at a time."""
-
-    def __init__(self, before: "Place | None" = None) -> None:
-        self._before = before
-        self._is_left = threading.Event()
-
-    def wait(self) -> None:
-        """Wait until the one before has left.
-
-        Raises:
-            RunInterruptedError: the crew was told to end meanwhile.
-        """
-        if self._before:
-            self._before._is_left.wait()
-            self._before = None
-        stop_if_asked()
-
-    def leave(self) -> None:
-        """Let the next one go, if that has not been done."""
-        self._is_left.set()
 
 
 class _OrderedNotes:

@@ -13,7 +13,7 @@ import pytest
 
 from sqlitekeeper.errors import RunInterruptedError
 from sqlitekeeper.events import Event, Listener, Note, Tick
-from sqlitekeeper.workers import Place, in_order, started, stop_if_asked, worker_pool
+from sqlitekeeper.workers import in_order, started, stop_if_asked, worker_pool
 from tests.conftest import REPOSITORY, WAIT_SECONDS, wait_until
 
 
@@ -155,54 +155,6 @@ def test_work_for_another_crew_ends_with_that_crew() -> None:
 def test_outside_of_a_crew_nobody_asks() -> None:
     """The main thread hears signals itself."""
     stop_if_asked()
-
-
-def test_place_in_a_queue_is_reached_when_the_one_before_has_left() -> None:
-    """And not sooner."""
-    first = Place()
-    second = Place(first)
-    reached = threading.Event()
-
-    def wait() -> None:
-        second.wait()
-        reached.set()
-
-    first.wait()
-    with worker_pool(1) as workers:
-        future = workers.submit(wait)
-        assert not reached.wait(0.05)
-        first.leave()
-        future.result(30)
-    assert reached.is_set()
-
-
-def test_place_that_is_reached_by_a_crew_that_ends_is_not_used() -> None:
-    """Nothing is begun then any more."""
-    first, begun = Place(), threading.Barrier(3)
-
-    def leave_in_the_end() -> None:
-        begun.wait(30)
-        try:
-            while True:
-                stop_if_asked()
-                time.sleep(0.001)
-        finally:
-            first.leave()
-
-    def wait() -> None:
-        begun.wait(30)
-        Place(first).wait()
-
-    def end(futures: list[Future[None]]) -> None:
-        with worker_pool(2) as workers:
-            futures += [workers.submit(leave_in_the_end), workers.submit(wait)]
-            begun.wait(30)
-            raise ZeroDivisionError
-
-    futures: list[Future[None]] = []
-    with pytest.raises(ZeroDivisionError):
-        end(futures)
-    assert isinstance(futures[1].exception(), RunInterruptedError)
 
 
 UNHEARD = """

@@ -1,14 +1,93 @@
 """The check of a snapshot: integrity, row counts, manifest."""
 
-from collections.abc import Mapping
+import time
+from dataclasses import dataclass
+from typing import Any
 
-from sqlitekeeper.backup.model import Parcel
+from sqlitekeeper import wording
+from sqlitekeeper.backup.loss_alarm import LossAlarm
+from sqlitekeeper.backup.model import CheckedSnapshot, StagedSnapshot
+from sqlitekeeper.backup.result import Seconds
+from sqlitekeeper.backup.snapshot import Staging
+from sqlitekeeper.database.check import Checked, CheckKind, check_snapshot
 from sqlitekeeper.destination.hold import hold_of, on_hold
-from sqlitekeeper.events import Level, Listener, Note
+from sqlitekeeper.destination.manifest import Versions, build_manifest, refuse_large
+from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 
 
-def report_hold(name: str, parcels: Mapping[str, Parcel], on_event: Listener) -> None:
-    """Remind of a loss that nobody has accepted yet."""
-    holds = filter(None, (hold_of(parcel.manifest) for parcel in parcels.values()))
-    for text in dict.fromkeys(on_hold(name, hold.tables) for hold in holds):
-        on_event(Note(name, text, Level.WARNING))
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks snapshots in the staging folder, and says what their manifests have to say."""
+
+    staging: Staging
+    kind: CheckKind
+    host: str
+    versions: Versions
+    loss_alarm: LossAlarm
+
+    def check(self, staged: StagedSnapshot, on_event: Listener = ignore) -> CheckedSnapshot:
+        """Check a snapshot where it is not at every destination already; make its manifests.
+
+        Raises:
+            CheckError: the snapshot is not sound.
+            KeeperError: its manifest would be too large to be read again.
+        """
+        began = time.monotonic()
+        # What every destination holds was checked before.
+        fresh = {} if staged.is_unchanged else self._manifest(staged, on_event)
+        seconds = Seconds(round(staged.seconds, 3), round(time.monotonic() - began, 3))
+        manifests: dict[str, dict[str, Any]] = {}
+        lost: dict[str, tuple[int, int]] = {}
+        for to, shipment in staged.held.items():
+            if shipment:
+                manifests[to] = self.loss_alarm.carried_on(to, shipment.manifest)
+            else:
+                lost_here = self.loss_alarm.lost_rows(to, fresh)
+                manifests[to] = self.loss_alarm.on_hold(to, fresh, lost_here)
+                lost |= lost_here
+        if lost:
+            return CheckedSnapshot(staged, manifests, seconds, on_hold(staged.name, lost))
+        # Remind of a loss that nobody has accepted yet.
+        holds = filter(None, map(hold_of, manifests.values()))
+        for text in dict.fromkeys(on_hold(staged.name, hold.tables) for hold in holds):
+            on_event(Note(staged.name, text, Level.WARNING))
+        return CheckedSnapshot(staged, manifests, seconds)
+
+    def _manifest(self, staged: StagedSnapshot, on_event: Listener) -> dict[str, Any]:
+        assert staged.source  # what was not read is unchanged
+        checked = check_snapshot(
+            self.staging.file_of(staged),
+            staged.sha256,
+            self.kind,
+            lambda done: on_event(Tick(staged.name, "check", done, staged.bytes)),
+        )
+        on_event(Tick(staged.name, "check", 1, 1))
+        manifest = build_manifest(
+            staged.name,
+            self.host,
+            staged.taken_at,
+            staged.source,
+            staged.object,
+            checked,
+            self.versions,
+        )
+        refuse_large(manifest)
+        self._tell(staged, checked, on_event)
+        return manifest
+
+    def _tell(self, staged: StagedSnapshot, checked: Checked, on_event: Listener) -> None:
+        violations = checked.foreign_key_violations
+        said = "not checked" if self.kind == "none" else f"{self.kind} ok"
+        size = wording.size(staged.bytes)
+        on_event(Note(staged.name, f"snapshot {size} in {staged.seconds:.1f} s, {said}"))
+        if violations:
+            counted = wording.counted(violations, "foreign-key violation")
+            text = f"{counted} (see PRAGMA foreign_key_check)"
+            on_event(Note(staged.name, text, Level.WARNING))
+        elif violations is None:
+            text = "foreign keys could not be checked: one refers to columns that are not unique"
+            on_event(Note(staged.name, text, Level.WARNING))
+        for sentence in checked.unchecked:
+            # What only the application has is no fault; anything else may be damage.
+            level = Level.STEP if "no such" in sentence else Level.WARNING
+            on_event(Note(staged.name, sentence, level))

@@ -50,37 +50,32 @@ class LossAlarm:
     accepted: frozenset[str] = frozenset()
     before: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
-    def hold(self, to: str, database: str) -> Hold | None:
-        """The hold that a database was under before, unless it is accepted now."""
-        if database in self.accepted:
-            return None
-        return hold_of(self.before.get((to, database), {}))
-
-    def carried(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """The manifest of what has not changed, on hold if it was before."""
-        return with_hold(manifest, self.hold(to, manifest["database"]))
-
-    def judge(self, to: str, manifest: Mapping[str, Any]) -> "Judged":
-        """The manifest of a new snapshot, on hold as before or for what was lost now."""
-        database = manifest["database"]
-        hold, before = self.hold(to, database), self.before.get((to, database))
-        if before is None or database in self.accepted:
-            return Judged(dict(manifest))
+    def lost_rows(self, to: str, manifest: Mapping[str, Any]) -> LostRows:
+        """What a database has lost since the newest snapshot that a destination had of it."""
+        before = self.before.get((to, manifest["database"]))
+        if before is None or manifest["database"] in self.accepted:
+            return {}
         shadows = _shadow_tables(before) | _shadow_tables(manifest)
-        lost = lost_rows(before["tables"], manifest["tables"], self.share, shadows)
+        return lost_rows(before["tables"], manifest["tables"], self.share, shadows)
+
+    def on_hold(self, to: str, manifest: Mapping[str, Any], lost: LostRows) -> dict[str, Any]:
+        """The manifest of a new snapshot, on hold as before or for what was lost now."""
+        hold = self._hold_before(to, manifest["database"])
         if lost:
             known = dict(hold.tables) if hold else {}
             now = {table: (known.get(table, rows)[0], rows[1]) for table, rows in lost.items()}
             hold = Hold(hold.since if hold else str(manifest["taken_at"]), known | now)
-        return Judged(with_hold(manifest, hold), lost)
+        return with_hold(manifest, hold)
 
+    def carried_on(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """The manifest of what has not changed, on hold if it was before."""
+        return self.on_hold(to, manifest, {})
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A manifest to write at a destination, and what was lost since the one before."""
-
-    manifest: dict[str, Any]
-    lost: LostRows = field(default_factory=dict)
+    def _hold_before(self, to: str, database: str) -> Hold | None:
+        """The hold that a database was under before, unless it is accepted now."""
+        if database in self.accepted:
+            return None
+        return hold_of(self.before.get((to, database), {}))
 
 
 def _shadow_tables(manifest: Mapping[str, Any]) -> frozenset[str]:

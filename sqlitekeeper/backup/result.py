@@ -44,6 +44,11 @@ class BackupResult(Result):
     shipped: tuple[Shipped, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
 
+    @property
+    def uploaded_bytes(self) -> int:
+        """What was uploaded to all destinations together."""
+        return sum(one.bytes for one in self.shipped if one.outcome == "uploaded")
+
 
 @dataclass(frozen=True, slots=True)
 class BackupRun:

@@ -77,9 +77,10 @@ def test_a_hold_survives_the_way_through_a_manifest() -> None:
 def test_a_second_loss_is_added_to_the_hold() -> None:
     """Each table's rows from before its first loss, and after its last."""
     before = {"tables": {"t": 400, "u": 500}, "hold": HOLD}
-    watch = LossAlarm(0.5, before={("to", "app"): before})
+    alarm = LossAlarm(0.5, before={("to", "app"): before})
     fresh = {"database": "app", "taken_at": "later", "tables": {"t": 2, "u": 1}}
-    assert watch.judge("to", fresh).manifest["hold"] == {
+    lost = alarm.lost_rows("to", fresh)
+    assert alarm.on_hold("to", fresh, lost)["hold"] == {
         "since": HOLD["since"],
         "tables": {"t": [1000, 2], "u": [500, 1]},
     }

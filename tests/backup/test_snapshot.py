@@ -3,7 +3,7 @@
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,16 @@ from typing import Any
 import apsw
 import pytest
 
+from sqlitekeeper.backup.check import Checker
 from sqlitekeeper.backup.loss_alarm import LossAlarm
-from sqlitekeeper.backup.model import Staged
-from sqlitekeeper.backup.snapshot import Stage
+from sqlitekeeper.backup.model import CheckedSnapshot, StagedSnapshot
+from sqlitekeeper.backup.snapshot import Staging
+from sqlitekeeper.backup.unchanged import EarlierSnapshots
+from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.database.snapshot.fingerprint import fingerprint
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.layout import manifest_object, snapshot_object
+from sqlitekeeper.destination.layout import manifest_object, random_token, snapshot_object
 from sqlitekeeper.destination.manifest import Versions, encode
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
 from sqlitekeeper.events import Event, Level, Listener, Note, Tick, ignore
@@ -36,34 +39,63 @@ KEY = "app/app-20261123T030000Z-k3f9q.sqlite3"
 EMPTY = Destination("lab:x", {})
 
 
+@dataclass(frozen=True)
+class Run:
+    """What a run knows when it takes and checks snapshots; its one destination is empty."""
+
+    folder: Path
+    destinations: tuple[Destination, ...] = (EMPTY,)
+    shipments: dict[tuple[str, str], Shipment] = field(default_factory=dict)
+    kind: CheckKind = "integrity"
+    force: bool = False
+    clock: Callable[[], datetime] = lambda: NOW
+    token: Callable[[], str] = random_token
+    manifests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def staging(self) -> Staging:
+        earlier = EarlierSnapshots(
+            self.destinations,
+            self.shipments,
+            self.kind,
+            self.force,
+            self.clock,
+            self.token,
+            self.manifests,
+        )
+        return Staging(self.folder, earlier)
+
+    def take(self, name: str, path: Path, on_event: Listener = ignore) -> StagedSnapshot:
+        return self.staging.take(name, path, on_event)
+
+    def check(self, staged: StagedSnapshot, on_event: Listener = ignore) -> CheckedSnapshot:
+        versions = Versions("0.1.0", "3.54.1", "v1.75.2")
+        alarm = LossAlarm(before=self.manifests)
+        return Checker(self.staging, self.kind, "web1", versions, alarm).check(staged, on_event)
+
+    def file_of(self, staged: StagedSnapshot) -> Path:
+        return self.staging.file_of(staged)
+
+
 @pytest.fixture
 def heard() -> list[Event]:
-    """What the stage said."""
+    """What the run said."""
     return []
 
 
 @pytest.fixture
-def stage(staging: Path) -> Stage:
-    """A stage for one destination that is empty."""
-    return Stage(
-        folder=staging,
-        destinations=(EMPTY,),
-        shipments={},
-        check="integrity",
-        force=False,
-        host="web1",
-        versions=Versions("0.1.0", "3.54.1", "v1.75.2"),
-        clock=lambda: NOW,
-    )
+def run(staging: Path) -> Run:
+    """A run for one destination that is empty."""
+    return Run(staging)
 
 
-def prepare(stage: Stage, name: str, path: Path, on_event: Listener = ignore) -> Staged:
-    """Both steps of the stage."""
-    return stage.prove(stage.take(name, path, on_event), on_event)
+def prepare(run: Run, name: str, path: Path, on_event: Listener = ignore) -> CheckedSnapshot:
+    """Take a snapshot, and check it."""
+    return run.check(run.take(name, path, on_event), on_event)
 
 
-def snapshot_file(stage: Stage, staged: Staged) -> Path:
-    return stage.file_of(staged.taken)
+def snapshot_file(run: Run, checked: CheckedSnapshot) -> Path:
+    return run.file_of(checked.staged)
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -74,19 +106,20 @@ def warnings(heard: list[Event]) -> list[str]:
     return [one.text for one in heard if isinstance(one, Note) and one.level == Level.WARNING]
 
 
-def after_shipping(stage: Stage, staged: Staged, **manifest: Any) -> Stage:
-    """The stage of the next run, whose destination holds what was staged."""
-    shipment = Shipment("lab:x", staged.taken.name, staged.taken.object, staged.manifest | manifest)
+def after_shipping(run: Run, checked: CheckedSnapshot, **manifest: Any) -> Run:
+    """The next run, whose destination holds what was staged."""
+    staged = checked.staged
+    shipment = Shipment("lab:x", staged.name, staged.object, checked.manifest | manifest)
     paper_bytes = len(encode(shipment.manifest))
     paths = {
-        staged.taken.object: staged.taken.bytes,
-        manifest_object(staged.taken.object): paper_bytes,
+        staged.object: staged.bytes,
+        manifest_object(staged.object): paper_bytes,
     }
     listing = {path: RemoteObject(path, size) for path, size in paths.items()}
     return replace(
-        stage,
+        run,
         destinations=(Destination("lab:x", listing),),
-        shipments={("lab:x", staged.taken.name): shipment},
+        shipments={("lab:x", staged.name): shipment},
     )
 
 
@@ -95,7 +128,7 @@ def after_shipping(stage: Stage, staged: Staged, **manifest: Any) -> Stage:
 
 @pytest.mark.parametrize("journal_mode", ["wal", "delete"])
 def test_snapshot_beside_a_steady_writer_is_consistent(
-    stage: Stage,
+    run: Run,
     make_database: MakeDatabase,
     beside: Callable[[str, Path], Companion],
     journal_mode: str,
@@ -106,8 +139,8 @@ def test_snapshot_beside_a_steady_writer_is_consistent(
 
     snapshots = []
     for _ in range(3):
-        staged = prepare(stage, "app", path)
-        snapshots.append(snapshot_file(stage, staged))
+        checked = prepare(run, "app", path)
+        snapshots.append(snapshot_file(run, checked))
     committed = int(writer.end())
 
     sums = [ledger(snapshot) for snapshot in snapshots]
@@ -126,16 +159,14 @@ def ledger(path: Path) -> tuple[int, int]:
     return row[0], row[1]
 
 
-def test_snapshot_is_private_whatever_the_source_is(
-    stage: Stage, make_database: MakeDatabase
-) -> None:
+def test_snapshot_is_private_whatever_the_source_is(run: Run, make_database: MakeDatabase) -> None:
     """A world-readable database has a snapshot for this user only."""
     path = make_database(rows=1)
     path.chmod(0o666)
 
-    staged = prepare(stage, "app", path)
+    checked = prepare(run, "app", path)
 
-    assert stat.S_IMODE(snapshot_file(stage, staged).stat().st_mode) == 0o600
+    assert stat.S_IMODE(snapshot_file(run, checked).stat().st_mode) == 0o600
 
 
 def test_snapshot_is_never_written_over_a_file(make_database: MakeDatabase, tmp_path: Path) -> None:
@@ -160,7 +191,7 @@ def test_snapshot_does_not_follow_a_link(make_database: MakeDatabase, tmp_path: 
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_snapshot_keeps_the_settings(stage: Stage, tmp_path: Path) -> None:
+def test_snapshot_keeps_the_settings(run: Run, tmp_path: Path) -> None:
     """Vacuum mode, page size, user version, application id and encoding stay."""
     path = tmp_path / "app.sqlite3"
     settings: dict[str, Any] = {
@@ -176,12 +207,12 @@ def test_snapshot_keeps_the_settings(stage: Stage, tmp_path: Path) -> None:
     connection.execute("CREATE TABLE t (x)").fetchall()
     connection.close()
 
-    snapshot = snapshot_file(stage, prepare(stage, "app", path))
+    snapshot = snapshot_file(run, prepare(run, "app", path))
 
     assert {name: pragma(snapshot, name) for name in settings} == settings
 
 
-def test_snapshot_keeps_rowids(stage: Stage, make_database: MakeDatabase) -> None:
+def test_snapshot_keeps_rowids(run: Run, make_database: MakeDatabase) -> None:
     """Rows of a table without INTEGER PRIMARY KEY are not renumbered."""
     path = make_database(rows=0)
     connection = apsw.Connection(str(path))
@@ -189,85 +220,85 @@ def test_snapshot_keeps_rowids(stage: Stage, make_database: MakeDatabase) -> Non
     connection.execute("INSERT INTO r (rowid, x) VALUES (5, 'five'), (9, 'nine')").fetchall()
     connection.close()
 
-    snapshot = snapshot_file(stage, prepare(stage, "app", path))
+    snapshot = snapshot_file(run, prepare(run, "app", path))
 
     connection = apsw.Connection(str(snapshot))
     assert connection.execute("SELECT rowid FROM r").fetchall() == [(5,), (9,)]
     connection.close()
 
 
-def test_same_content_gives_the_same_bytes(stage: Stage, make_database: MakeDatabase) -> None:
+def test_same_content_gives_the_same_bytes(run: Run, make_database: MakeDatabase) -> None:
     """The history of a database does not show in its snapshot: equal hashes mean unchanged."""
     path = make_database(rows=50)
-    first = prepare(stage, "app", path)
+    first = prepare(run, "app", path)
     connection = apsw.Connection(str(path))
     connection.execute("CREATE TABLE passing (x)").fetchall()
     connection.execute("DROP TABLE passing").fetchall()
     connection.close()
 
-    second = prepare(replace(stage, clock=lambda: NOW.replace(minute=1)), "app", path)
+    second = prepare(replace(run, clock=lambda: NOW.replace(minute=1)), "app", path)
 
-    one, other = (snapshot_file(stage, staged).read_bytes() for staged in (first, second))
+    one, other = (snapshot_file(run, checked).read_bytes() for checked in (first, second))
     # The schema cookie and the change counter (bytes 24 and 40 of the header) may differ.
     assert one[100:] == other[100:]
 
 
-def test_source_is_left_alone(stage: Stage, make_database: MakeDatabase) -> None:
+def test_source_is_left_alone(run: Run, make_database: MakeDatabase) -> None:
     """No sidecar stays beside a database that nobody has open, and not a byte changes."""
     path = make_database(rows=5)
     before = path.read_bytes()
 
-    prepare(stage, "app", path)
+    prepare(run, "app", path)
 
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.glob("app.sqlite3*")] == ["app.sqlite3"]
 
 
-def test_free_pages_are_not_shipped(stage: Stage, make_database: MakeDatabase) -> None:
+def test_free_pages_are_not_shipped(run: Run, make_database: MakeDatabase) -> None:
     """A snapshot holds live pages only, and the manifest tells both sizes."""
     path = make_database(rows=400, deleted=350)
 
-    staged = prepare(stage, "app", path)
+    checked = prepare(run, "app", path)
 
-    source = staged.manifest["source"]
-    assert staged.taken.bytes < source["bytes"] / 2
+    source = checked.manifest["source"]
+    assert checked.staged.bytes < source["bytes"] / 2
     assert source["free_pages"] > 50
-    assert count_rows(snapshot_file(stage, staged)) == 50
+    assert count_rows(snapshot_file(run, checked)) == 50
 
 
 # What it is called, and what is said of it
 
 
-def test_name_carries_the_time_it_was_taken(stage: Stage, make_database: MakeDatabase) -> None:
+def test_name_carries_the_time_it_was_taken(run: Run, make_database: MakeDatabase) -> None:
     """The clock gives the name and the manifest's taken_at; the token is random."""
-    stage = replace(stage, token=lambda: "k3f9q")
+    run = replace(run, token=lambda: "k3f9q")
 
-    staged = prepare(stage, "app", make_database(rows=1))
+    checked = prepare(run, "app", make_database(rows=1))
 
-    assert staged.taken.object == KEY
-    assert staged.manifest["taken_at"] == "2026-11-23T03:00:00+00:00"
+    assert checked.staged.object == KEY
+    assert checked.manifest["taken_at"] == "2026-11-23T03:00:00+00:00"
 
 
 def test_object_of_the_same_second_is_not_overwritten(
-    stage: Stage, make_database: MakeDatabase
+    run: Run, make_database: MakeDatabase
 ) -> None:
     """Where a destination has a snapshot of now already, the next second is taken."""
     taken = {KEY: RemoteObject(KEY, 1)}
-    busy = replace(stage, destinations=(EMPTY, Destination("lab:y", taken)))
+    busy = replace(run, destinations=(EMPTY, Destination("lab:y", taken)))
 
-    staged = prepare(busy, "app", make_database(rows=1))
+    checked = prepare(busy, "app", make_database(rows=1))
 
-    assert staged.taken.object.startswith("app/app-20261123T030001Z-")
-    assert staged.manifest["taken_at"] == "2026-11-23T03:00:01+00:00"
+    assert checked.staged.object.startswith("app/app-20261123T030001Z-")
+    assert checked.manifest["taken_at"] == "2026-11-23T03:00:01+00:00"
 
 
-def test_manifest_describes_source_and_snapshot(stage: Stage, make_database: MakeDatabase) -> None:
+def test_manifest_describes_source_and_snapshot(run: Run, make_database: MakeDatabase) -> None:
     """Measured values, not defaults."""
     path = make_database(rows=20)
 
-    staged = prepare(stage, "app", path)
+    checked = prepare(run, "app", path)
 
-    manifest = staged.manifest
+    manifest = checked.manifest
     assert manifest["database"] == "app"
     assert manifest["host"] == "web1"
     assert manifest["source"]["path"] == str(path)
@@ -276,20 +307,20 @@ def test_manifest_describes_source_and_snapshot(stage: Stage, make_database: Mak
     assert manifest["source"]["journal_mode"] == "wal"
     assert manifest["source"]["auto_vacuum"] == "incremental"
     assert manifest["snapshot"] == {
-        "object": staged.taken.object,
-        "bytes": staged.taken.bytes,
-        "sha256": staged.taken.sha256,
+        "object": checked.staged.object,
+        "bytes": checked.staged.bytes,
+        "sha256": checked.staged.sha256,
     }
-    assert staged.taken.bytes == snapshot_file(stage, staged).stat().st_size
+    assert checked.staged.bytes == snapshot_file(run, checked).stat().st_size
     assert manifest["tables"] == {"t": 20}
     assert manifest["checks"]["integrity"] == "ok"
 
 
 def test_snapshot_and_check_are_told(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """One line for the step."""
-    prepare(stage, "app", make_database(rows=1), heard.append)
+    prepare(run, "app", make_database(rows=1), heard.append)
 
     (note,) = [one for one in heard if isinstance(one, Note)]
     assert note.subject == "app"
@@ -298,73 +329,73 @@ def test_snapshot_and_check_are_told(
 
 
 def test_foreign_key_violations_are_a_warning(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """The snapshot is good; the application may want to know."""
     path = make_database(rows=1)
     make_orphan(path)
 
-    staged = prepare(stage, "app", path, heard.append)
+    checked = prepare(run, "app", path, heard.append)
 
-    assert staged.manifest["checks"]["foreign_key_violations"] == 1
+    assert checked.manifest["checks"]["foreign_key_violations"] == 1
     assert warnings(heard) == ["1 foreign-key violation (see PRAGMA foreign_key_check)"]
 
 
 def test_malformed_foreign_key_is_a_warning(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """What SQLite cannot check does not stop the backup."""
     path = make_database(rows=1)
     make_foreign_key_malformed(path)
 
-    staged = prepare(stage, "app", path, heard.append)
+    checked = prepare(run, "app", path, heard.append)
 
-    assert staged.manifest["checks"]["foreign_key_violations"] is None
+    assert checked.manifest["checks"]["foreign_key_violations"] is None
     assert "could not be checked" in warnings(heard)[0]
 
 
 # What cannot be staged
 
 
-def test_snapshot_that_fails_its_check_is_found(stage: Stage, make_database: MakeDatabase) -> None:
+def test_snapshot_that_fails_its_check_is_found(run: Run, make_database: MakeDatabase) -> None:
     """An index that disagrees with its table survives VACUUM INTO."""
     path = make_database(rows=10)
     make_index_disagree(path)
-    taken = stage.take("app", path)
+    taken = run.take("app", path)
 
     with pytest.raises(CheckError, match="integrity_check"):
-        stage.prove(taken)
+        run.check(taken)
 
 
-def test_weaker_check_is_told_as_such(stage: Stage, make_database: MakeDatabase) -> None:
+def test_weaker_check_is_told_as_such(run: Run, make_database: MakeDatabase) -> None:
     """With `quick` such a snapshot is shipped, and its manifest says how it was checked."""
     path = make_database(rows=10)
     make_index_disagree(path)
 
-    staged = prepare(replace(stage, check="quick"), "app", path)
+    checked = prepare(replace(run, kind="quick"), "app", path)
 
-    assert staged.manifest["checks"]["kind"] == "quick"
+    assert checked.manifest["checks"]["kind"] == "quick"
 
 
-def test_damaged_source_leaves_nothing(stage: Stage, make_database: MakeDatabase) -> None:
+def test_damaged_source_leaves_nothing(run: Run, make_database: MakeDatabase) -> None:
     """Damage that VACUUM INTO trips over is a failed check."""
     path = make_database(rows=100)
     damage_pages(path)
 
     with pytest.raises(CheckError, match="damaged"):
-        prepare(stage, "app", path)
+        prepare(run, "app", path)
 
-    assert files_below(stage.folder) == []
+    assert files_below(run.folder) == []
 
 
-def test_empty_database_is_refused(stage: Stage, tmp_path: Path) -> None:
+def test_empty_database_is_refused(run: Run, tmp_path: Path) -> None:
     """A file of no bytes has nothing to restore."""
     (tmp_path / "app.sqlite3").touch()
 
     with pytest.raises(KeeperError, match="is empty"):
-        prepare(stage, "app", tmp_path / "app.sqlite3")
+        prepare(run, "app", tmp_path / "app.sqlite3")
 
-    assert files_below(stage.folder) == []
+    assert files_below(run.folder) == []
 
 
 def test_database_that_stays_locked_is_busy(
@@ -387,132 +418,131 @@ def test_database_that_stays_locked_is_busy(
 # What has not changed
 
 
-def test_content_that_is_held_already_is_not_staged(
-    stage: Stage, make_database: MakeDatabase
-) -> None:
+def test_content_that_is_held_already_is_not_staged(run: Run, make_database: MakeDatabase) -> None:
     """Nothing to upload: the file is gone and the parcel names the old object."""
     path = make_database(rows=5)
-    first = prepare(stage, "app", path)
+    first = prepare(run, "app", path)
 
-    second = prepare(after_shipping(stage, first), "app", path)
+    second = prepare(after_shipping(run, first), "app", path)
 
-    assert second.taken.unchanged
-    assert second.parcels["lab:x"].object == first.taken.object
+    assert second.staged.is_unchanged
+    assert second.manifests["lab:x"]["snapshot"]["object"] == first.staged.object
     assert second.manifest == first.manifest
-    assert not snapshot_file(stage, second).exists()
+    assert not snapshot_file(run, second).exists()
 
 
-def test_changed_content_is_staged(stage: Stage, make_database: MakeDatabase) -> None:
+def test_changed_content_is_staged(run: Run, make_database: MakeDatabase) -> None:
     """One row more is another snapshot."""
     path = make_database(rows=5)
-    first = prepare(stage, "app", path)
+    first = prepare(run, "app", path)
     connection = apsw.Connection(str(path))
     connection.execute("INSERT INTO t (body) VALUES ('new')").fetchall()
     connection.close()
 
-    second = prepare(after_shipping(stage, first), "app", path)
+    second = prepare(after_shipping(run, first), "app", path)
 
-    assert not second.taken.unchanged
-    assert second.parcels["lab:x"].upload
-    assert snapshot_file(stage, second).exists()
+    assert not second.staged.is_unchanged
+    assert second.staged.held == {"lab:x": None}
+    assert snapshot_file(run, second).exists()
 
 
-def test_force_stages_what_has_not_changed(stage: Stage, make_database: MakeDatabase) -> None:
+def test_force_stages_what_has_not_changed(run: Run, make_database: MakeDatabase) -> None:
     """--force ships anyway."""
     path = make_database(rows=5)
-    first = prepare(stage, "app", path)
+    first = prepare(run, "app", path)
 
-    second = prepare(replace(after_shipping(stage, first), force=True), "app", path)
+    second = prepare(replace(after_shipping(run, first), force=True), "app", path)
 
-    assert not second.taken.unchanged
+    assert not second.staged.is_unchanged
 
 
-def test_stricter_check_than_before_stages_again(stage: Stage, make_database: MakeDatabase) -> None:
+def test_stricter_check_than_before_stages_again(run: Run, make_database: MakeDatabase) -> None:
     """What was shipped unchecked is checked and shipped once integrity is asked for."""
     path = make_database(rows=5)
-    first = prepare(replace(stage, check="none"), "app", path)
+    first = prepare(replace(run, kind="none"), "app", path)
 
-    second = prepare(after_shipping(stage, first), "app", path)
+    second = prepare(after_shipping(run, first), "app", path)
 
-    assert not second.taken.unchanged
+    assert not second.staged.is_unchanged
     assert second.manifest["checks"]["kind"] == "integrity"
 
 
 def test_vanished_snapshot_is_staged_again_with_a_warning(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """What the destination has lost is no reason to be content."""
     path = make_database(rows=5)
-    first = prepare(stage, "app", path, heard.append)
+    first = prepare(run, "app", path, heard.append)
 
     later = NOW.replace(hour=4)
-    bare = replace(after_shipping(stage, first), destinations=(EMPTY,), clock=lambda: later)
+    bare = replace(after_shipping(run, first), destinations=(EMPTY,), clock=lambda: later)
     second = prepare(bare, "app", path, heard.append)
 
-    assert not second.taken.unchanged
+    assert not second.staged.is_unchanged
     assert warnings(heard) == ["the last snapshot is not whole at lab:x any more; shipping again"]
 
 
-def test_each_destination_is_judged_by_itself(stage: Stage, make_database: MakeDatabase) -> None:
+def test_each_destination_is_judged_by_itself(run: Run, make_database: MakeDatabase) -> None:
     """One holds the content already, the other one gets it."""
     path = make_database(rows=5)
-    held = after_shipping(stage, prepare(stage, "app", path))
+    held = after_shipping(run, prepare(run, "app", path))
     both = replace(held, destinations=(*held.destinations, Destination("lab:y", {})))
 
-    staged = prepare(both, "app", path)
+    checked = prepare(both, "app", path)
 
-    assert {to: parcel.upload for to, parcel in staged.parcels.items()} == {
-        "lab:x": False,
-        "lab:y": True,
+    assert {to: bool(shipment) for to, shipment in checked.staged.held.items()} == {
+        "lab:x": True,
+        "lab:y": False,
     }
-    assert snapshot_file(both, staged).exists()
+    assert checked.manifests.keys() == {"lab:x", "lab:y"}
+    assert snapshot_file(both, checked).exists()
 
 
 @pytest.mark.parametrize(("token", "held"), [("z9z9z", True), ("", False)])
 def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
-    stage: Stage, make_database: MakeDatabase, token: str, held: bool
+    run: Run, make_database: MakeDatabase, token: str, held: bool
 ) -> None:
     """Beside one without a token the manifest may be another shipper's."""
     path = make_database(rows=5)
-    stage = after_shipping(stage, prepare(stage, "app", path))
-    own = stage.shipments["lab:x", "app"].manifest
+    run = after_shipping(run, prepare(run, "app", path))
+    own = run.shipments["lab:x", "app"].manifest
     theirs = snapshot_object("app", NOW + timedelta(minutes=1), token)
     manifest = own | {"host": "web2", "snapshot": own["snapshot"] | {"object": theirs}}
-    listing = dict(stage.destinations[0].listing or {})
+    listing = dict(run.destinations[0].listing or {})
     for path_there, size in {
         theirs: own["snapshot"]["bytes"],
         manifest_object(theirs): len(encode(manifest)),
     }.items():
         listing[path_there] = RemoteObject(path_there, size)
-    stage = replace(
-        stage,
+    run = replace(
+        run,
         destinations=(Destination("lab:x", listing),),
-        watch=LossAlarm(before={("lab:x", "app"): manifest}),
+        manifests={("lab:x", "app"): manifest},
         clock=lambda: NOW + timedelta(minutes=2),
     )
 
-    staged = prepare(stage, "app", path)
+    checked = prepare(run, "app", path)
 
-    assert staged.taken.unchanged is held
-    assert (staged.parcels["lab:x"].object == theirs) is held
+    assert checked.staged.is_unchanged is held
+    assert (checked.manifests["lab:x"]["snapshot"]["object"] == theirs) is held
 
 
 # What is remembered of the file
 
 
 def test_commit_that_waits_for_the_disk_is_looked_for_again(
-    stage: Stage, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+    run: Run, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
 ) -> None:
     """It is in the WAL, and nobody can read it; once it counts, the file looks just the same."""
     path = make_database(rows=20)
     app = beside("commit_slowly", path)
     wait_until(lambda: fingerprint(path, time.time_ns()) is not None)
 
-    taken = stage.take("app", path)
+    taken = run.take("app", path)
     before = path.with_name(f"{path.name}-wal").stat()
     app.end()
 
-    assert count_rows(stage.file_of(taken)) == 21
+    assert count_rows(run.file_of(taken)) == 21
     assert count_rows(path) == 22
     after = path.with_name(f"{path.name}-wal").stat()
     assert (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
@@ -520,7 +550,7 @@ def test_commit_that_waits_for_the_disk_is_looked_for_again(
 
 
 def test_file_is_remembered_where_its_wal_is_committed(
-    stage: Stage, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
+    run: Run, make_database: MakeDatabase, beside: Callable[[str, Path], Companion]
 ) -> None:
     """An application that has its database open, with a WAL, is the usual case."""
     path = make_database(rows=20)
@@ -529,13 +559,13 @@ def test_file_is_remembered_where_its_wal_is_committed(
     assert wal.stat().st_size
     wait_until(lambda: fingerprint(path, time.time_ns()) is not None)
 
-    taken = stage.take("app", path)
+    taken = run.take("app", path)
 
-    assert (count_rows(stage.file_of(taken)), taken.seen is None) == (22, False)
+    assert (count_rows(run.file_of(taken)), taken.seen is None) == (22, False)
 
 
 def test_full_text_index_that_cannot_be_checked_is_a_warning(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """Nobody can tell whether it is damaged, so somebody has to look."""
     path = make_database(rows=1)
@@ -544,16 +574,16 @@ def test_full_text_index_that_cannot_be_checked_is_a_warning(
     connection.execute("DROP TABLE ft_content").fetchall()
     connection.close()
 
-    prepare(stage, "app", path, heard.append)
+    prepare(run, "app", path, heard.append)
 
     assert any("ft could not be checked" in text for text in warnings(heard))
 
 
 def test_each_stage_has_a_last_word(
-    stage: Stage, make_database: MakeDatabase, heard: list[Event]
+    run: Run, make_database: MakeDatabase, heard: list[Event]
 ) -> None:
     """Or a progress line would go on showing what has ended."""
-    prepare(stage, "app", make_database("app.sqlite3", rows=20_000), heard.append)
+    prepare(run, "app", make_database("app.sqlite3", rows=20_000), heard.append)
 
     ticks = [one for one in heard if isinstance(one, Tick)]
     last = {one.stage: one for one in ticks}

@@ -3,19 +3,25 @@
 import hashlib
 import json
 import stat
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sqlitekeeper.backup.model import SNAPSHOTS, Parcel, Upload
-from sqlitekeeper.backup.upload import Shipper
+from sqlitekeeper.backup.model import CheckedSnapshot, StagedSnapshot
+from sqlitekeeper.backup.publish import publish
+from sqlitekeeper.backup.result import Seconds
+from sqlitekeeper.backup.snapshot import SNAPSHOTS
+from sqlitekeeper.backup.upload import Uploader
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.state.history import Shipment
 from tests.conftest import S3, WrapRclone
 
+TAKEN_AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
 KEY = "app/app-20261123T030000Z.sqlite3"
 CONTENT = b"a snapshot as far as rclone knows"
@@ -37,29 +43,34 @@ def to(tmp_path: Path) -> Path:
     return tmp_path / "to"
 
 
-def parcel(folder: Path, name: str = "app", *, upload: bool = True) -> Parcel:
+def snapshot(
+    folder: Path, to: object, name: str = "app", *, is_new: bool = True
+) -> CheckedSnapshot:
+    """A snapshot that is sound, as far as anybody has looked; the destination holds an old one."""
     key = f"{name}/{name}-20261123T030000Z.sqlite3"
-    if upload:
+    if is_new:
         file = folder / SNAPSHOTS / key
         file.parent.mkdir(parents=True)
         file.write_bytes(CONTENT)
     sha256 = hashlib.sha256(CONTENT).hexdigest()
     manifest: dict[str, Any] = {"database": name, "snapshot": {"object": key, "sha256": sha256}}
-    return Parcel(name, key, len(CONTENT), manifest, upload)
-
-
-def ship(folder: Path, to: object, *parcels: Parcel) -> dict[str, str]:
-    """All steps, as a run takes them."""
-    shipper, destination = (
-        Shipper(Rclone(partial(find_rclone, None)), folder),
-        Destination(str(to), None),
+    held = {str(to): None if is_new else Shipment(str(to), name, key, manifest)}
+    staged = StagedSnapshot(
+        name, Path(f"/{name}"), TAKEN_AT, key, sha256, len(CONTENT), held, None, 0.0, None
     )
-    sha256 = hashlib.sha256(CONTENT).hexdigest()
-    uploads = [Upload(p.database, p.object, p.bytes, sha256) for p in parcels if p.upload]
-    errors = shipper.upload(destination, uploads)
-    errors |= shipper.confirm(destination, [u for u in uploads if u.database not in errors])
-    arrived = [p for p in parcels if p.database not in errors]
-    return errors | shipper.announce(destination, [(p, CONFIRMED_AT) for p in arrived])
+    return CheckedSnapshot(staged, {str(to): manifest}, Seconds())
+
+
+def ship(folder: Path, *snapshots: CheckedSnapshot) -> dict[str, str]:
+    """All steps, as a run takes them."""
+    (to,) = snapshots[0].manifests
+    destination = Destination(to, None)
+    uploader = Uploader(Rclone(partial(find_rclone, None)), folder, destination)
+    sent = [one.staged for one in snapshots if not one.staged.held[to]]
+    errors = uploader.upload(sent)
+    errors |= uploader.read_back([one for one in sent if one.name not in errors])
+    arrived = [one for one in snapshots if one.staged.name not in errors]
+    return errors | publish(uploader.rclone, folder, destination, arrived, CONFIRMED_AT)
 
 
 def names(to: Path) -> list[str]:
@@ -68,7 +79,7 @@ def names(to: Path) -> list[str]:
 
 def test_snapshot_manifest_and_latest_arrive(folder: Path, to: Path, any_rclone: Path) -> None:
     """Three objects in the folder of the database, and no complaint."""
-    errors = ship(folder, to, parcel(folder))
+    errors = ship(folder, snapshot(folder, to))
 
     assert errors == {}
     assert names(to) == [
@@ -86,7 +97,7 @@ def test_manifest_follows_its_snapshot_and_latest_comes_last(
     folder: Path, s3: S3, any_rclone: Path
 ) -> None:
     """No manifest without its snapshot, no latest.json without its manifest, at any time."""
-    errors = ship(folder, f"{s3.to}/web1", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"{s3.to}/web1"))
 
     assert errors == {}
     assert s3.created() == [
@@ -98,16 +109,16 @@ def test_manifest_follows_its_snapshot_and_latest_comes_last(
 
 def test_local_copies_are_private(folder: Path, to: Path, any_rclone: Path) -> None:
     """Files for this user only, in folders for this user only."""
-    ship(folder, to, parcel(folder))
+    ship(folder, snapshot(folder, to))
 
     assert {stat.S_IMODE(p.stat().st_mode) for p in to.rglob("*") if p.is_file()} == {0o600}
     assert stat.S_IMODE(to.stat().st_mode) == 0o700
     assert stat.S_IMODE((to / "app").stat().st_mode) == 0o700
 
 
-def test_unchanged_parcel_only_refreshes_latest(folder: Path, to: Path, any_rclone: Path) -> None:
+def test_unchanged_snapshot_only_refreshes_latest(folder: Path, to: Path, any_rclone: Path) -> None:
     """Nothing else is uploaded, and the old object is what latest.json names."""
-    assert ship(folder, to, parcel(folder, upload=False)) == {}
+    assert ship(folder, snapshot(folder, to, is_new=False)) == {}
 
     assert names(to) == ["app/latest.json"]
     latest = json.loads((to / "app/latest.json").read_text())
@@ -115,8 +126,8 @@ def test_unchanged_parcel_only_refreshes_latest(folder: Path, to: Path, any_rclo
 
 
 def test_batch_of_old_and_new_is_shipped_together(folder: Path, to: Path) -> None:
-    """Each parcel of a batch gets what it needs."""
-    errors = ship(folder, to, parcel(folder, "new"), parcel(folder, "old", upload=False))
+    """Each snapshot of a batch gets what it needs."""
+    errors = ship(folder, snapshot(folder, to, "new"), snapshot(folder, to, "old", is_new=False))
 
     assert errors == {}
     assert [name.split("/")[0] for name in names(to)] == ["new", "new", "new", "old"]
@@ -129,7 +140,7 @@ def test_rclone_that_does_nothing_is_found_out(
     wrap_rclone(copy="exit 0")
     to.mkdir()
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert errors["app"].startswith(
         "rclone reported no error, but app/app-20261123T030000Z.sqlite3"
@@ -143,7 +154,7 @@ def test_rclone_that_lists_nothing_is_found_out(
     """A destination that shows nothing holds nothing that can be relied on."""
     wrap_rclone(stat="echo '{\"item\": null}'; exit 0")
 
-    errors = ship(folder, s3.to, parcel(folder))
+    errors = ship(folder, snapshot(folder, s3.to))
 
     assert f"is not at {s3.to}" in errors["app"]
     assert s3.created() == ["app/app-20261123T030000Z.sqlite3"]
@@ -155,7 +166,7 @@ def test_local_folder_needs_no_rclone(
     """Not even one that could be found."""
     monkeypatch.setenv("KEEPER_RCLONE", "/no/such/program")
 
-    assert ship(folder, to, parcel(folder)) == {}
+    assert ship(folder, snapshot(folder, to)) == {}
 
     assert len(names(to)) == 3
 
@@ -164,7 +175,7 @@ def test_truncated_upload_is_found_out(folder: Path, to: Path, wrap_rclone: Wrap
     """A part of a snapshot gets no manifest and does not stay, and both sizes are told."""
     wrap_rclone(copy=f'"$real"; truncate -s 5 {to}/app/*.sqlite3; exit 0')
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert errors["app"].endswith(f"has 5 bytes at disk:{to}, not {len(CONTENT)}")
     assert names(to) == []
@@ -176,10 +187,9 @@ def test_local_copy_is_read_back(folder: Path, to: Path, change: str) -> None:
 
     That may lead to the staging folder, or to another disk that comes and goes.
     """
-    shipper, destination = Shipper(Rclone("no rclone"), folder), Destination(str(to), None)
-    one = parcel(folder)
-    upload = Upload("app", one.object, one.bytes, hashlib.sha256(CONTENT).hexdigest())
-    assert shipper.upload(destination, [upload]) == {}
+    uploader = Uploader(Rclone("no rclone"), folder, Destination(str(to), None))
+    staged = snapshot(folder, to).staged
+    assert uploader.upload([staged]) == {}
     copy = to / KEY
     copy.rename(to / "x")
     if change == "symlink":
@@ -187,7 +197,7 @@ def test_local_copy_is_read_back(folder: Path, to: Path, change: str) -> None:
     else:
         copy.write_bytes(b"x" * len(CONTENT))
 
-    errors = shipper.confirm(destination, [upload])
+    errors = uploader.read_back([staged])
 
     assert ("another content" if change == "content" else f"is not at {to}") in errors["app"]
 
@@ -198,7 +208,7 @@ def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
     """An rclone that uploads snapshots but no metadata is found out."""
     wrap_rclone(copy=f"{OF_METADATA} exit 0;; esac")
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert "rclone reported no error, but" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
@@ -206,12 +216,15 @@ def test_snapshot_without_a_manifest_is_not_reported_as_shipped(
 
 def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclone) -> None:
     """A latest.json that was not refreshed has the right size, but another hash."""
-    ship(folder, to, parcel(folder))
+    ship(folder, snapshot(folder, to))
     wrap_rclone(copy="exit 0")
 
-    errors = Shipper(Rclone(find_rclone(None)), folder).announce(
+    errors = publish(
+        Rclone(find_rclone(None)),
+        folder,
         Destination(f"disk:{to}", {}),
-        [(parcel(folder, upload=False), CONFIRMED_AT.replace("5", "6"))],
+        [snapshot(folder, f"disk:{to}", is_new=False)],
+        CONFIRMED_AT.replace("5", "6"),
     )
 
     assert "is an older one" in errors["app"]
@@ -226,7 +239,7 @@ def test_part_that_cannot_be_deleted_is_told(
         delete="echo not yours >&2; exit 7",
     )
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert "has 5 bytes" in errors["app"]
     assert "not yours" in errors["app"]
@@ -238,7 +251,7 @@ def test_manifest_that_is_not_whole_keeps_latest_back(
     """Also when rclone has not noticed; the part of it does not stay."""
     wrap_rclone(copy=f'"$real"; {OF_METADATA} truncate -s 5 {to}/app/*Z.json;; esac; exit 0')
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert "is not whole at" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
@@ -248,7 +261,7 @@ def test_failed_upload_gets_no_manifest(folder: Path, to: Path, wrap_rclone: Wra
     """rclone's last words are the reason, and nothing there claims to be a snapshot."""
     wrap_rclone(copy=f"{OF_SNAPSHOTS} echo out of paper >&2; exit 7;; esac")
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert errors == {"app": f"rclone copy failed at disk:{to}: {KEY}: out of paper"}
     assert not to.exists() or names(to) == []
@@ -263,7 +276,7 @@ def test_rclone_that_dies_in_the_middle_leaves_nothing_that_lies(
         " kill -9 $rcd;; esac"
     )
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert "killed by SIGKILL" in errors["app"]
     assert not list(to.rglob("*.json"))
@@ -273,7 +286,7 @@ def test_failed_manifest_keeps_latest_back(folder: Path, to: Path, wrap_rclone: 
     """latest.json never names a snapshot whose manifest did not arrive."""
     wrap_rclone(copy='case "$to" in *Z.json) echo out of paper >&2; exit 7;; esac')
 
-    errors = ship(folder, f"disk:{to}", parcel(folder))
+    errors = ship(folder, snapshot(folder, f"disk:{to}"))
 
     assert "out of paper" in errors["app"]
     assert names(to) == ["app/app-20261123T030000Z.sqlite3"]
@@ -285,7 +298,7 @@ def test_one_database_that_cannot_be_shipped_does_not_stop_the_others(
     """A folder is in the way of one snapshot; the other one is whole."""
     (to / "bad/bad-20261123T030000Z.sqlite3/x").mkdir(parents=True)
 
-    errors = ship(folder, to, parcel(folder, "bad"), parcel(folder, "good"))
+    errors = ship(folder, snapshot(folder, to, "bad"), snapshot(folder, to, "good"))
 
     assert errors.keys() == {"bad"}
     assert [name for name in names(to) if name.startswith("good")] == [
@@ -299,10 +312,8 @@ def test_one_database_that_cannot_be_shipped_does_not_stop_the_others(
 def test_progress_is_told_in_bytes(folder: Path, to: Path) -> None:
     """The last that is heard is the whole upload."""
     heard: list[int] = []
-    shipper = Shipper(Rclone(find_rclone(None)), folder)
+    uploader = Uploader(Rclone(find_rclone(None)), folder, Destination(str(to), None))
 
-    parcel(folder)
-
-    shipper.upload(Destination(str(to), None), [Upload("app", KEY, len(CONTENT), "")], heard.append)
+    uploader.upload([snapshot(folder, to).staged], heard.append)
 
     assert heard[-1] == len(CONTENT)

@@ -9,8 +9,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlitekeeper.backup.pipeline import Job
 from sqlitekeeper.backup.run import BackupOptions, back_up
+from sqlitekeeper.config.settings import Database
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 
@@ -30,7 +30,7 @@ def main(state: str, host: str, database: str, to: str) -> None:
     )
     print("ready", flush=True)
     sys.stdin.readline()
-    (result,) = back_up([Job(Path(database).stem, Path(database))], options).databases
+    (result,) = back_up([Database(Path(database).stem, Path(database))], options).databases
     (shipped,) = result.shipped
     said = [result.outcome, result.reason, shipped.object, result.sha256]
     print(json.dumps(said), flush=True)

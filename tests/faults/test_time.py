@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import apsw
 import pytest
 
-from sqlitekeeper.backup.pipeline import Job
 from sqlitekeeper.backup.result import BackupResult, BackupRun
 from sqlitekeeper.backup.run import BackupOptions, back_up
+from sqlitekeeper.config.settings import Database
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.layout import parse_object
@@ -66,7 +66,7 @@ class Host:
             token=lambda: TOKEN,
         )
         self.said.clear()
-        return back_up([Job("app", self.database)], options, self.on_event)
+        return back_up([Database("app", self.database)], options, self.on_event)
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, Note):

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from sqlitekeeper import __version__
-from sqlitekeeper.backup.pipeline import Job
 from sqlitekeeper.backup.result import BackupResult, BackupRun
 from sqlitekeeper.backup.run import BackupOptions, back_up
 from sqlitekeeper.cli.completion import complete_folders, complete_names
@@ -175,8 +174,7 @@ def command(
             jobs=jobs,
             configured=None if names else frozenset(one.name for one in config.databases),
         )
-        wanted = [Job(one.name, one.path, one.optional) for one in databases]
-        done = back_up(wanted, options, session.on_event)
+        done = back_up(databases, options, session.on_event)
     except KeeperError as error:
         if prometheus:
             _write_failure(prometheus, databases, error)
