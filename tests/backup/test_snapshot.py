@@ -27,12 +27,7 @@ from sqlitekeeper.events import Event, Level, Listener, Note, Tick, ignore
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.state.history import Shipment
 from tests.conftest import Companion, MakeDatabase, count_rows, pragma, wait_until
-from tests.damage import (
-    damage_pages,
-    make_foreign_key_malformed,
-    make_index_disagree,
-    make_orphan,
-)
+from tests.damage import damage_pages, make_foreign_key_malformed, make_index_disagree, make_orphan
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 KEY = "app/app-20261123T030000Z-k3f9q.sqlite3"
