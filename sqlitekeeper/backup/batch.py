@@ -2,10 +2,11 @@
 
 Each step has a queue and a thread of its own, and every batch passes them in order:
 
-    check                                    (it is one: a thread keeps the cache of a check)
-    upload to one destination, to the next, ...   then the snapshots leave the staging folder
-    publish at one destination | at the next ...  read back, wait for the check, manifests
-    record                                        wait for all destinations, give the locks up
+    check            one for all: a thread would keep the cache of every check it ever made
+    upload           to one destination after the other
+    leave            what is checked and uploaded leaves the staging folder
+    publish          at each destination: read back, wait for the check, manifests
+    record           wait for all destinations, remember, give the locks up
 
 A destination that hangs when it is read back holds up no other. What fails its check was
 uploaded to the first destination for nothing and is deleted again; until then it is an object
@@ -34,9 +35,9 @@ Checks = list[CheckedSnapshot | KeeperError]
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What was uploaded of a batch to one destination, and what went wrong, by database."""
+    """What of a batch was uploaded to one destination, and what went wrong, by database."""
 
-    sent: list[StagedSnapshot]
+    snapshots: list[StagedSnapshot]
     problems: dict[str, str]
     seconds: float
 
@@ -60,18 +61,20 @@ class Queues:
     on_event: Listener
     check_queue: WorkerPool
     upload_queue: WorkerPool
+    leave_queue: WorkerPool
     publish_queues: Sequence[WorkerPool]
     record_queue: WorkerPool
 
     def add(self, batch: Batch) -> tuple[Future[None], Future[None]]:
         """Queue a batch at every step; returns when it has left staging, and when it is done."""
         checks = self.check_queue.submit(self._check, batch)
+        uploads: list[Future[Uploaded]] = []
         published = {}
         for uploader, queue in zip(self.uploaders, self.publish_queues, strict=True):
-            uploaded = self.upload_queue.submit(self._upload, batch, uploader, checks)
+            uploads.append(self.upload_queue.submit(self._upload, batch, uploader, checks))
             to = uploader.destination.to
-            published[to] = queue.submit(self._publish, batch, uploader, uploaded, checks)
-        left = self.upload_queue.submit(self._leave_staging, batch, checks)
+            published[to] = queue.submit(self._publish, uploader, uploads[-1], checks)
+        left = self.leave_queue.submit(self._leave_staging, batch, checks, uploads)
         return left, self.record_queue.submit(self._record, batch, checks, published)
 
     def _check(self, batch: Batch) -> Checks:
@@ -105,23 +108,29 @@ class Queues:
         arrived = [one for one in sent if one.name not in problems]
         return Uploaded(arrived, problems, time.monotonic() - began)
 
-    def _leave_staging(self, batch: Batch, checks: Future[Checks]) -> None:
+    def _leave_staging(
+        self, batch: Batch, checks: Future[Checks], uploads: Sequence[Future[Uploaded]]
+    ) -> None:
         result_of(checks)
+        for uploaded in uploads:
+            result_of(uploaded)
         for snapshot in batch.snapshots:
             self.checker.staging.file_of(snapshot).unlink(missing_ok=True)
 
     def _publish(
-        self, batch: Batch, uploader: Uploader, uploading: Future[Uploaded], checks: Future[Checks]
+        self, uploader: Uploader, uploading: Future[Uploaded], checks: Future[Checks]
     ) -> AtDestination:
         """Read back what was uploaded, delete what is not sound, and publish the rest."""
         uploaded = result_of(uploading)
         began = time.monotonic()
-        problems = uploaded.problems | uploader.read_back(uploaded.sent)
+        problems = uploaded.problems | uploader.read_back(uploaded.snapshots)
         seconds = uploaded.seconds + time.monotonic() - began
         sound = _sound(result_of(checks))
         began = time.monotonic()
         names = {one.staged.name for one in sound}
-        self._withdraw(uploader, [one.object for one in uploaded.sent if one.name not in names])
+        self._withdraw(
+            uploader, [one.object for one in uploaded.snapshots if one.name not in names]
+        )
         arrived = [one for one in sound if one.staged.name not in problems]
         confirmed_at = timestamp(self.clock())
         problems |= publish(
@@ -162,11 +171,9 @@ def batch_queues(
     on_event: Listener,
 ) -> Iterator[Queues]:
     """The queues of a run, whose threads end with this block."""
-    with (
-        worker_pool(1) as check,
-        worker_pool(1) as upload,
-        worker_pool(1) as last,
-        ExitStack() as crews,
-    ):
+    with ExitStack() as crews:
         publish = [crews.enter_context(worker_pool(1)) for _ in uploaders]
-        yield Queues(checker, uploaders, record, clock, on_event, check, upload, publish, last)
+        check, upload, leave, last = (crews.enter_context(worker_pool(1)) for _ in range(4))
+        yield Queues(
+            checker, uploaders, record, clock, on_event, check, upload, leave, publish, last
+        )
