@@ -21,13 +21,18 @@ import apsw
 import pytest
 from xdist.scheduler import WorkStealingScheduling  # type: ignore[import-untyped]
 
+from tests.keeper_server import KeeperServer, keeper_server
 from tests.s3_server import S3 as S3
 from tests.s3_server import s3_server
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEBIAN_RCLONE = Path("/usr/bin/rclone")
 WAIT_SECONDS = 30.0
+KEEPER_SECONDS = 120.0
 NOBODY = 65534
+
+# Where it is set, each of thousands of processes would compile all of keeper again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -80,23 +85,41 @@ class Outcome:
 Keeper = Callable[..., Outcome]
 
 
-@pytest.fixture
-def keeper(tmp_path: Path) -> Keeper:
-    """Run the keeper command in a process of its own, in tmp_path, without a terminal."""
+@pytest.fixture(scope="session")
+def forks() -> Iterator[KeeperServer]:
+    """What starts keeper processes in no time."""
+    with keeper_server() as server:
+        yield server
 
-    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Outcome:
-        done = subprocess.run(
-            [sys.executable, "-m", "sqlitekeeper", *map(str, arguments)],
-            cwd=options.pop("cwd", tmp_path),
-            env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | (env or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            **options,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Outcome(done.returncode, done.stdout, done.stderr)
+
+@pytest.fixture
+def keeper(tmp_path: Path, forks: KeeperServer) -> Keeper:
+    """Run the keeper command in a process of its own, in tmp_path, without a terminal.
+
+    The process is forked where that makes no difference, see tests/keeper_server.py.
+    """
+
+    def run(
+        *arguments: object, cwd: Path = tmp_path, env: dict[str, str] | None = None, **options: Any
+    ) -> Outcome:
+        words = [str(argument) for argument in arguments]
+        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | (env or {})
+        if not options and forks.can_run(environment):
+            outcome = Outcome(*forks.run(words, cwd, environment, KEEPER_SECONDS))
+        else:
+            done = subprocess.run(
+                [sys.executable, "-m", "sqlitekeeper", *words],
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=KEEPER_SECONDS,
+                **options,
+            )
+            outcome = Outcome(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in outcome.err, outcome.err
+        return outcome
 
     return run
 
