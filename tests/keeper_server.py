@@ -4,6 +4,7 @@ Each run is a process of its own, with locks, signals, a working folder, an envi
 an end of its own. What Python reads only when it starts has to be the same for all of them.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -13,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -181,7 +183,21 @@ def _run(request: Mapping[str, Any]) -> None:
     sys.argv = [str(keeper.__file__), *request["arguments"]]
     sys.path[0] = request["cwd"]
     gc.enable()
-    keeper.main()
+    try:
+        keeper.main()
+        status = 0
+    except SystemExit as end:
+        status = int(end.code or 0)
+    _end(status)
+
+
+def _end(status: int) -> None:
+    """What Python does at its end, but for taking apart all that is loaded, page by page."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
