@@ -516,26 +516,23 @@ class OtherUser:
     gid: int
     folder: Path
     rclone: Path
+    forks: KeeperServer
 
     def keeper(self, *arguments: object) -> Outcome:
         """Run a keeper command as this user, with a state folder of their own."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.as_user", str(self.uid), str(self.gid)]
-            + [str(argument) for argument in arguments],
-            cwd=REPOSITORY,
-            env=os.environ
-            | {"KEEPER_STATE": str(self.folder / "state"), "HOME": str(self.folder)}
-            | {
-                "RCLONE_CONFIG": str(self.folder / "rclone.conf"),
-                "KEEPER_RCLONE": str(self.rclone),
-            },
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        env = os.environ | {
+            "PYTHONPATH": str(REPOSITORY),
+            "KEEPER_STATE": str(self.folder / "state"),
+            "HOME": str(self.folder),
+            "RCLONE_CONFIG": str(self.folder / "rclone.conf"),
+            "KEEPER_RCLONE": str(self.rclone),
+        }
+        words = [str(argument) for argument in arguments]
+        user = (self.uid, self.gid)
+        assert self.forks.can_run(env)
+        outcome = Outcome(*self.forks.run(words, REPOSITORY, env, KEEPER_SECONDS, user))
+        assert "Traceback" not in outcome.err, outcome.err
+        return outcome
 
 
 @pytest.fixture(scope="session")
@@ -551,7 +548,7 @@ def rclone_for_all() -> Iterator[Path]:
 
 
 @pytest.fixture
-def other_user(rclone_for_all: Path) -> Iterator[OtherUser]:
+def other_user(rclone_for_all: Path, forks: KeeperServer) -> Iterator[OtherUser]:
     """Somebody else on this machine, with a folder of their own outside tmp_path."""
     if os.geteuid() != 0:
         pytest.skip("only root can run keeper as somebody else")
@@ -563,7 +560,7 @@ def other_user(rclone_for_all: Path) -> Iterator[OtherUser]:
         folder = Path(name)
         os.chown(folder, account.pw_uid, account.pw_gid)
         folder.chmod(0o755)
-        yield OtherUser("nobody", account.pw_uid, account.pw_gid, folder, rclone_for_all)
+        yield OtherUser("nobody", account.pw_uid, account.pw_gid, folder, rclone_for_all, forks)
 
 
 Mount = Callable[..., Path]

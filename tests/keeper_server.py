@@ -27,7 +27,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _READ_AT_START = ("PYTHON", "LANG", "LC_", "LD_", "TZ", "TMPDIR", "SQLITE_TMPDIR")
 _NUMBER_BYTES = 20
 _READY = b"ready"
-_LOADED_LATE = ("concurrent.futures.thread", "tomllib", "yaml")
+# keeper imports them on first use, when another user may not read them any more.
+_LOADED_LATE = (
+    *("_strptime", "concurrent.futures.thread", "difflib", "encodings.utf_8_sig", "socket"),
+    *("tomllib", "yaml"),
+)
 
 
 class KeeperServer:
@@ -42,13 +46,21 @@ class KeeperServer:
         return _at_start(env) == self._at_start
 
     def run(
-        self, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout: float
+        self,
+        arguments: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
+        user: tuple[int, int] | None = None,
     ) -> tuple[int, str, str]:
         """Run keeper without a terminal or input: its exit status, standard output and error.
+
+        Root can run it as another user, by the numbers of user and group.
 
         As with `subprocess.run`, it is over when nobody has the outputs open any more.
         """
         request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env), "umask": _umask()}
+        request["user"] = user
         ours, theirs = socket.socketpair()
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         sent = [theirs.fileno(), out_end, err_end]
@@ -165,12 +177,21 @@ def _take_over(message: bytes, files: list[int]) -> dict[str, Any]:
     return request
 
 
-def _load_keeper() -> None:
+def load_keeper() -> None:
+    """Import all of keeper, and what it imports on first use."""
     package = import_module("sqlitekeeper")
     for module in pkgutil.walk_packages(package.__path__, "sqlitekeeper."):
         import_module(module.name)
     for name in _LOADED_LATE:
         import_module(name)
+    import_module("humanize").naturalsize(1)
+
+
+def become(uid: int, gid: int) -> None:
+    """Give up root's rights for those of another user."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
 
 
 def _run(request: Mapping[str, Any]) -> None:
@@ -178,6 +199,8 @@ def _run(request: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.umask(request["umask"])
+    if request["user"]:
+        become(*request["user"])
     from sqlitekeeper import __main__ as keeper
 
     sys.argv = [str(keeper.__file__), *request["arguments"]]
@@ -201,7 +224,7 @@ def _end(status: int) -> None:
 
 
 if __name__ == "__main__":
-    _load_keeper()
+    load_keeper()
     # No page of what is loaded is written to, so all children share it.
     gc.disable()
     gc.freeze()
