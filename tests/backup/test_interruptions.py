@@ -32,7 +32,7 @@ def test_interrupted_upload_ends_rclone_too(
     run = running.end(number)
 
     assert (run.status, run.json["error"]["code"]) == (130, 130)
-    assert not is_running(int(stalled_upload.read_text()))
+    wait_until(lambda: not is_running(int(stalled_upload.read_text())))
     assert list(staging.iterdir()) == []
 
 

@@ -388,7 +388,7 @@ def test_rclone_that_does_not_start_is_ended(tmp_path: Path, wrap_rclone: WrapRc
     with pytest.raises(RcloneError, match="rclone rcd made no progress for 4 s"):
         Rclone(find_rclone(None), timeout_seconds=4).list_objects(in_folder(tmp_path))
 
-    assert not is_running(int(pid_file.read_text()))
+    wait_until(lambda: not is_running(int(pid_file.read_text())))
 
 
 GARBAGE = {

@@ -286,7 +286,7 @@ def test_stopping_the_container_ends_keeper_too(
 
     end(process)
 
-    assert not is_running(int(stalled_upload.read_text()))
+    wait_until(lambda: not is_running(int(stalled_upload.read_text())))
     assert list((tmp_path / "staging").iterdir()) == []
 
 
