@@ -20,7 +20,9 @@ from sqlitekeeper.destination.catalog import (
     Snapshot,
     Subject,
 )
+from sqlitekeeper.destination.choose import LATEST, choose, longest_undrilled, promised_snapshots
 from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.download import fetch_snapshot
 from sqlitekeeper.destination.drill_records import (
     DrillRecord,
     drill_records_of,
@@ -38,8 +40,6 @@ from sqlitekeeper.filesystem.private_folder import remove_staging_litter, stagin
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.rclone.listing import RemoteObject
-from sqlitekeeper.restore.choose import LATEST, choose, longest_undrilled, promised_snapshots
-from sqlitekeeper.restore.download import fetch_snapshot
 from sqlitekeeper.restore.verify import Verification, contradiction, verify
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills

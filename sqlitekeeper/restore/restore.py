@@ -18,13 +18,13 @@ from sqlitekeeper.database.replace.unseen import refuse_unseen
 from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.download import fetch_manifest, fetch_snapshot
 from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestError
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.restore.download import fetch_manifest, fetch_snapshot
 from sqlitekeeper.restore.verify import contradiction, verify
 from sqlitekeeper.result import Result
 

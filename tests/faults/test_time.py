@@ -13,6 +13,7 @@ from sqlitekeeper.backup.result import BackupResult, BackupRun
 from sqlitekeeper.backup.run import BackupOptions, back_up
 from sqlitekeeper.config.settings import Database
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Subject, read_catalog
+from sqlitekeeper.destination.choose import choose
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.layout import parse_object
 from sqlitekeeper.destination.prune import kept_by, plan_prune
@@ -22,7 +23,6 @@ from sqlitekeeper.events import Event, Note
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.rclone.program import find_rclone
-from sqlitekeeper.restore.choose import choose
 from tests.conftest import BackupConfig, Keeper, MakeDatabase, count_rows
 from tests.faults.surroundings import manifests_that_lie, snapshots_of
 

@@ -12,10 +12,10 @@ from sqlitekeeper.cli.options import common_options, database_arguments, from_op
 from sqlitekeeper.cli.selection import absent, subjects, unmatched
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config.names import this_host
+from sqlitekeeper.destination.choose import LATEST
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.output.restore import show_drill
-from sqlitekeeper.restore.choose import LATEST
 from sqlitekeeper.restore.drill import DrillOptions, DrillResult, drill
 
 HELP = """Prove that snapshots restore, without touching a live database.

@@ -14,12 +14,11 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.destination.catalog import Snapshot
-from sqlitekeeper.destination.destination import Destination, combined_error, list_destination
-from sqlitekeeper.destination.layout import parse_object
+from sqlitekeeper.destination.choose import choose, find_snapshots, instead_of
+from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
 from sqlitekeeper.output.restore import show_restore
-from sqlitekeeper.restore.choose import choose, instead_of
 from sqlitekeeper.restore.restore import RestoreResult, refuse_target, restore, undo_restore
 from sqlitekeeper.state.locks import database_lock
 
@@ -100,7 +99,7 @@ def command(
         refuse_target(target, replace, assume_stopped)
         rclone = make_rclone(session, config)
         listed = [list_destination(rclone, to) for to in chosen(config, froms)]
-        found = _found(listed, database, no_manifest)
+        found = find_snapshots(listed, database, no_manifest)
         silent = [(one.to, one.error) for one in listed if one.error]
         for _, error in silent:
             session.on_event(Note(database, error.full_text, Level.WARNING))
@@ -175,30 +174,6 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
     return name, target.resolve()
 
 
-def _found(
-    listed: Sequence[Destination], database: str, no_manifest: bool
-) -> list[tuple[Destination, Snapshot]]:
-    """All snapshots of a database, at each destination that has them.
-
-    Raises:
-        KeeperError: no destination answers, or none has any.
-    """
-    errors = [destination.error for destination in listed if destination.error]
-    found = [
-        (destination, snapshot)
-        for destination in listed
-        for snapshot in _snapshots(destination, database, no_manifest)
-    ]
-    if not found and errors:
-        raise combined_error(errors)
-    if not found:
-        raise KeeperError(
-            f"{database}: no snapshot at {', '.join(one.to for one in listed)}",
-            hint="keeper snapshots --from REMOTE shows what is there",
-        )
-    return found
-
-
 def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
     """A hint at what to try where the wanted one is damaged everywhere."""
     other = instead_of(damaged, snapshots)
@@ -207,15 +182,3 @@ def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
     which = "next older" if other.taken_at < damaged.taken_at else "next newer"
     proof = ", whose last drill passed" if other.drill_outcome == "proven" else ""
     return f"try --at {other.object.rpartition('/')[2]}, the {which} one{proof}"
-
-
-def _snapshots(destination: Destination, database: str, no_manifest: bool) -> list[Snapshot]:
-    catalog = destination.catalog.get(database)
-    if catalog is None:
-        return []
-    bare = []
-    for item in catalog.orphans if no_manifest else ():
-        name = parse_object(item.path)
-        if name and name.kind == "sqlite3":
-            bare.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
-    return [*catalog.snapshots, *bare]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
+from sqlitekeeper.destination.destination import Destination, combined_error
 from sqlitekeeper.destination.layout import is_ahead, parse_object
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -40,6 +41,44 @@ def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
         when = "" if wanted == LATEST else f" of {wanted} or before"
         raise KeeperError(f"there is no snapshot{when}", hint=_span(snapshots))
     return max(candidates, key=_order)
+
+
+def find_snapshots(
+    listed: Sequence[Destination], database: str, bare: bool = False
+) -> list[tuple[Destination, Snapshot]]:
+    """All snapshots of a database, at each destination that has them.
+
+    With `bare` also those without a manifest.
+
+    Raises:
+        KeeperError: no destination answers, or none has any.
+    """
+    errors = [destination.error for destination in listed if destination.error]
+    found = [
+        (destination, snapshot)
+        for destination in listed
+        for snapshot in _snapshots(destination, database, bare)
+    ]
+    if not found and errors:
+        raise combined_error(errors)
+    if not found:
+        raise KeeperError(
+            f"{database}: no snapshot at {', '.join(one.to for one in listed)}",
+            hint="keeper snapshots --from REMOTE shows what is there",
+        )
+    return found
+
+
+def _snapshots(destination: Destination, database: str, bare: bool) -> list[Snapshot]:
+    catalog = destination.catalog.get(database)
+    if catalog is None:
+        return []
+    lone = []
+    for item in catalog.orphans if bare else ():
+        name = parse_object(item.path)
+        if name and name.kind == "sqlite3":
+            lone.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
+    return [*catalog.snapshots, *lone]
 
 
 def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | None:

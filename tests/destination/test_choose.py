@@ -8,10 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.destination.catalog import Snapshot, read_catalog
+from sqlitekeeper.destination.choose import (
+    choose,
+    instead_of,
+    longest_undrilled,
+    promised_snapshots,
+)
 from sqlitekeeper.destination.layout import snapshot_object
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.rclone.listing import RemoteObject
-from sqlitekeeper.restore.choose import choose, instead_of, longest_undrilled, promised_snapshots
 
 FIRST = datetime(2026, 11, 21, 3, tzinfo=UTC)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
