@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Ground that anyone may import: errors, events, words, threads, and what hides secrets.
 EVERYWHERE = {"errors", "events", "redaction", "result", "wording", "workers", ""}
-WORK = {"backup", "restore", "files", "report", "doctor"}
+WORK = {"backup", "restore", "diff", "files", "report", "doctor"}
 KNOWLEDGE = {"state", "destination", "database", "rclone", "filesystem"}
 MAY_IMPORT = {
     "filesystem": set(),

@@ -22,6 +22,7 @@ COMMANDS = (
     "report",
     "backup",
     "files",
+    "diff",
     "snapshots",
     "restore",
     "drill",

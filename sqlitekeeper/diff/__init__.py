@@ -1,0 +1,1 @@
+"""What differs between the live database and a snapshot, or between two snapshots."""
