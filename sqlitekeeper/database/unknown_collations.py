@@ -10,6 +10,9 @@ from contextlib import contextmanager
 
 import apsw
 
+# https://sqlite.org/datatype3.html#collation
+BUILT_IN = ("BINARY", "NOCASE", "RTRIM")
+
 
 @contextmanager
 def stand_in_collations(connection: apsw.Connection) -> Iterator[None]:
@@ -21,6 +24,9 @@ def stand_in_collations(connection: apsw.Connection) -> Iterator[None]:
     made: list[str] = []
 
     def make(connection: apsw.Connection, name: str) -> None:
+        if name.upper() in BUILT_IN:
+            # SQLite asks for one that compares UTF-16 before it takes its own.
+            return
         made.append(name)
         connection.create_collation(name, _compare)
 

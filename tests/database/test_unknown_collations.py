@@ -22,3 +22,22 @@ def test_rows_can_be_counted_under_a_stand_in(tmp_path: Path) -> None:
     with pytest.raises(apsw.SQLError, match="no such collation sequence: people"):
         connection.execute(count).fetchall()
     connection.close()
+
+
+def test_built_in_collations_stay_what_they_are(tmp_path: Path) -> None:
+    """SQLite asks for one that compares UTF-16 before it takes its own, and would find nothing."""
+    path = tmp_path / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    for sql in (
+        "PRAGMA encoding = 'UTF-16le'",
+        "CREATE TABLE t (name TEXT COLLATE NOCASE PRIMARY KEY)",
+        "INSERT INTO t VALUES ('a'), ('B')",
+    ):
+        connection.execute(sql).fetchall()
+    connection.close()
+    connection = apsw.Connection(str(path))
+
+    with stand_in_collations(connection):
+        assert connection.execute("SELECT count(*) FROM t WHERE name = 'A'").get == 1
+    assert connection.execute("SELECT count(*) FROM t WHERE name = 'b'").get == 1
+    connection.close()
