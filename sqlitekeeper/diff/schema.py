@@ -7,6 +7,7 @@ from typing import Literal
 import apsw
 
 from sqlitekeeper.database.check import quoted
+from sqlitekeeper.database.unknown_collations import BUILT_IN
 
 Schema = Literal["main", "there"]
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -15,7 +16,6 @@ _FOLD = str.maketrans(_UPPER, _UPPER.lower())
 _MODULE = re.compile(r"\busing\s+[\"'`\[]?(\w+)", re.IGNORECASE)
 _EXTERNAL = re.compile(r"[,(]\s*content\s*=\s*[\"'`\[]?([^\"'`\],)]+)", re.IGNORECASE)
 _FULL_TEXT = ("fts3", "fts4", "fts5")
-_BUILT_IN = ("binary", "nocase", "rtrim")
 
 
 def fold(name: str) -> str:
@@ -61,7 +61,7 @@ class Table:
     @property
     def has_known_key(self) -> bool:
         """Whether SQLite can look rows up by the key: its collations are its own."""
-        return bool(self.key) and all(fold(one.collation) in _BUILT_IN for one in self.key)
+        return bool(self.key) and all(one.collation.upper() in BUILT_IN for one in self.key)
 
 
 def read_tables(connection: apsw.Connection, schema: Schema) -> dict[str, Table]:

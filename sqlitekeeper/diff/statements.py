@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import apsw
 
 from sqlitekeeper.database.check import quoted
+from sqlitekeeper.database.unknown_collations import BUILT_IN
 from sqlitekeeper.diff.compare import Pair, Row, TableDiff, Value, Values, columns_of, rows_of
 from sqlitekeeper.diff.literals import literal
 from sqlitekeeper.diff.schema import Column, Table, fold, text_codec
@@ -78,7 +79,7 @@ class Statements:
         if here is None:
             sql = self._creation(diff.name)
             return None if sql and _is_plain(sql) else "its CREATE TABLE cannot be shown"
-        alien = [c.collation for c in here.columns if fold(c.collation) not in _COLLATIONS]
+        alien = [c.collation for c in here.columns if c.collation.upper() not in BUILT_IN]
         if alien:
             return f"only the application has the collation {_comment(alien[0])}"
         pair = Pair(here, there)
@@ -109,8 +110,10 @@ class Statements:
         here, there = self._sides(diff)
         columns = columns_of(here, there)
         name = quoted(here.name if here else diff.name)
-        yield f"-- {_comment(diff.name)}: {diff.only_here} rows go, {diff.changed} change,"
-        yield f"--   {diff.only_there} come"
+        counts = (
+            f"{diff.only_here} to delete, {diff.changed} to change, {diff.only_there} to insert"
+        )
+        yield f"-- {_comment(diff.name)}: {counts}"
         if here is None:
             yield f"{self._creation(diff.name)};"
         clashing = self._unique(here) if here and there and not diff.columns_only_here else set()
@@ -143,7 +146,8 @@ class Statements:
             return set()
         rows = self.connection.execute(
             "SELECT x.name FROM pragma_index_list(?, 'main') AS l,"
-            " pragma_index_xinfo(l.name, 'main') AS x WHERE l.\"unique\" AND l.origin <> 'pk' AND x.key",
+            " pragma_index_xinfo(l.name, 'main') AS x"
+            " WHERE l.\"unique\" AND l.origin <> 'pk' AND x.key",
             (table.name,),
         ).fetchall()
         return {fold(str(name)) if name is not None else "" for (name,) in rows}
@@ -201,9 +205,6 @@ class Statements:
         for table in self.here.values():
             if table.index:
                 yield f"INSERT INTO {quoted(table.name)} ({quoted(table.name)}) VALUES ('rebuild');"
-
-
-_COLLATIONS = ("binary", "nocase", "rtrim")
 
 
 def _changed(row: Row, columns: tuple[Column, ...]) -> Iterator[tuple[Column, Value, Value]]:
