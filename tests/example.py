@@ -114,6 +114,8 @@ class Example:
                 said += os.read(master, 2**16)
             except OSError:  # how Linux says that nobody has the other side open any more
                 break
+            if said.endswith(b"[y/N]: "):
+                os.write(master, b"y\n")
         os.close(master)
         return process.wait(120), said.decode().replace(str(self.root), "").replace("\r\n", "\n")
 

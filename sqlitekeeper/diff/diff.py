@@ -104,7 +104,7 @@ def compared(
 
     def tick() -> None:
         if deadline is not None and time.monotonic() > deadline:
-            raise TooLongError(f"comparing took more than {seconds:.0f} s")
+            raise TooLongError(f"comparing took more than {seconds:.1f} s")
 
     with _named(here, there), open_database(here.file) as connection:
         _attach(connection, there)

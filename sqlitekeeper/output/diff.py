@@ -73,6 +73,23 @@ def row_words(one: "TableDiff") -> str:
     return ", ".join(filter(None, parts))
 
 
+def loss_lines(tables: "Sequence[TableDiff]") -> list[str]:
+    """What goes, comes and changes where a snapshot replaces the live database."""
+    lines = []
+    for one in tables:
+        if one.only_here:
+            lines.append(f"{one.name}: {_rows_that(one.only_here)} not in the snapshot will go")
+        if one.changed:
+            lines.append(f"{one.name}: {counted(one.changed, 'row')} will have older values")
+        if one.only_there:
+            lines.append(f"{one.name}: {counted(one.only_there, 'row')} will come back")
+    return lines or ["the snapshot has the same rows"]
+
+
+def _rows_that(count: int) -> str:
+    return f"{counted(count, 'row')} that {'is' if count == 1 else 'are'}"
+
+
 def _remarks(one: "TableDiff") -> Iterable[str]:
     if one.only_here is None:
         yield f"not compared: {one.note}"

@@ -78,13 +78,15 @@ def restore(
     replace: bool = False,
     no_manifest: bool = False,
     assume_stopped: bool = False,
+    agree: Callable[[Path], None] = lambda file: None,
 ) -> RestoreResult:
     """Restore the same snapshot from the first destination whose copy proves sound.
 
     Without `replace` only to where there is nothing, also once it is downloaded.
     With `assume_stopped` also where it cannot be known that nobody has the file open. With
     `no_manifest` one without a manifest that can be used is good enough,
-    if its integrity is.
+    if its integrity is. `agree` is asked with the sound copy before a database is replaced, and
+    raises where it may not be.
 
     Raises:
         CheckError: no copy is what its manifest says; all of them were looked at.
@@ -109,6 +111,8 @@ def restore(
                 if len(errors) < len(candidates):
                     on_event(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
+            if target.exists():
+                agree(file)
             if manifest and manifest.journal_mode == "wal":
                 _set_wal_mode(file)
             mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)

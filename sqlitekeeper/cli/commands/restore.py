@@ -1,5 +1,6 @@
 """`keeper restore`: bring a snapshot back."""
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -16,9 +17,13 @@ from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.choose import choose, find_snapshots, instead_of
 from sqlitekeeper.destination.destination import list_destination
+from sqlitekeeper.diff.losses import replaced_rows
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
+from sqlitekeeper.output.diff import loss_lines
+from sqlitekeeper.output.printable import printable
 from sqlitekeeper.output.restore import show_restore
+from sqlitekeeper.output.terminal import print_error
 from sqlitekeeper.restore.restore import RestoreResult, refuse_target, restore, undo_restore
 from sqlitekeeper.state.locks import database_lock
 
@@ -28,7 +33,8 @@ DATABASE is a configured name, a path, or any name found at the destination.
 The snapshot is downloaded beside the target, compared with its manifest
 (sha256, integrity, row counts), given WAL mode, owner, mode and ACL, and then
 put in place in one step. An existing database needs --replace and must not be
-open; it is set aside with all its transactions, and --undo brings it back.
+open; it is set aside with all its transactions, and --undo brings it back. On
+a terminal, the rows that will go are counted before, and it is asked for.
 
 \b
   keeper restore production --at 2026-11-23 --to look.sqlite3
@@ -53,6 +59,7 @@ open; it is set aside with all its transactions, and --undo brings it back.
     help="Restore to this file, or into this folder.",
 )
 @click.option("--replace", is_flag=True, help="Set an existing database aside first.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --replace.")
 @click.option("--undo", is_flag=True, help="Bring back what the last restore set aside.")
 @click.option(
     "--from",
@@ -80,6 +87,7 @@ def command(
     at: str,
     to: str | None,
     replace: bool,
+    yes: bool,
     undo: bool,
     froms: tuple[str, ...],
     no_manifest: bool,
@@ -89,6 +97,10 @@ def command(
     config = session.config()
     database, target = _meant(config, name, to)
     clock = partial(datetime.now, UTC)
+
+    def agree(file: Path) -> None:
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            _ask(session, config, database, target, file)
 
     def work() -> RestoreResult:
         if undo:
@@ -120,6 +132,7 @@ def command(
                     replace=replace,
                     no_manifest=no_manifest,
                     assume_stopped=assume_stopped,
+                    agree=agree,
                 )
         except CheckError as damage:
             hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
@@ -145,6 +158,25 @@ def command(
         sha256=result.sha256,
         outcome=result.outcome,
     )
+
+
+def _ask(session: Session, config: Config, name: str, target: Path, snapshot: Path) -> None:
+    """Say what will go with the database that is there, and ask.
+
+    Raises:
+        ConfigError: the answer was no.
+    """
+    print_error(printable(f"{name}: counting what is not in the snapshot"))
+    try:
+        lines = loss_lines(replaced_rows(name, target, snapshot, config.backup.staging))
+    except (KeeperError, OSError) as error:
+        # One that is damaged is what restores are for.
+        lines = [f"what will go could not be counted: {as_keeper_error(error).message}"]
+    session.console.close()
+    for line in lines:
+        print_error(printable(f"{name}: {line}"))
+    if not click.confirm(printable(f"Replace {target}?"), err=True):
+        raise ConfigError(f"{target}: left as it is, as you wished")
 
 
 def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
