@@ -137,6 +137,8 @@ def test_each_shell_gets_a_script(folder: Path, keeper: Keeper, shell: str) -> N
         (["vacuum", "--bud"], ["plain,--budget"]),
         (["convert", "err"], ["plain,errors"]),
         (["restore", "err"], ["plain,errors"]),
+        (["diff", "err"], ["plain,errors"]),
+        (["diff", "--tab"], ["plain,--table"]),
         (["files", "up"], ["plain,uploads"]),
         (["vacuum", "production", "pro"], ["plain,production_cache"]),
         (["backup", "--accept-loss", "err"], ["plain,errors"]),

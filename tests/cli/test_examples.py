@@ -102,6 +102,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # As most databases are: never told to be able to shrink.
     connection = apsw.Connection(str(folder / "storage" / "production.sqlite3"))
     connection.execute("CREATE TABLE t (x)").fetchall()
+    connection.execute("CREATE TABLE posts (title)").fetchall()
     connection.execute("INSERT INTO t VALUES (1), (2)").fetchall()
     connection.close()
     made = run_in(folder, "keeper backup")
