@@ -294,27 +294,31 @@ def _counted(connection: apsw.Connection, pair: Pair, kind: Kind) -> Iterator[Ro
 
 
 def _values(table: str, columns: tuple[Column, ...] | list[Column]) -> str:
-    """What is selected of each column: text as bytes, since it may not be text, and its type."""
+    """What is selected of each column, in one that tells the type.
+
+    Text comes as bytes, since it may be none in its encoding; a blob as text in hexadecimal.
+    """
     names = [f"{table}.{quoted(one.stored)}" for one in columns]
     return ", ".join(
-        f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB) ELSE {n} END, typeof({n}) = 'text'"
+        f"CASE typeof({n}) WHEN 'text' THEN CAST({n} AS BLOB)"
+        f" WHEN 'blob' THEN hex({n}) ELSE {n} END"
         for n in names
     )
 
 
 def _decoded(connection: apsw.Connection, sql: str, count: int) -> Iterator[Values]:
-    """The rows of a query whose first 2 * `count` columns are those of `_values`."""
+    """The rows of a query whose first `count` columns are those of `_values`."""
     codec = text_codec(connection)
     for row in connection.execute(sql):
-        found = [_decode(row[2 * i], bool(row[2 * i + 1]), codec) for i in range(count)]
-        yield tuple(chain(found, row[2 * count :]))
+        yield tuple(chain((_decode(value, codec) for value in row[:count]), row[count:]))
 
 
-def _decode(value: object, is_text: bool, codec: str) -> Value:
-    if is_text and isinstance(value, bytes):
-        try:
-            return value.decode(codec)
-        except UnicodeDecodeError:
-            return RawText(value)
-    assert value is None or isinstance(value, int | float | bytes)
-    return value
+def _decode(value: Value, codec: str) -> Value:
+    if isinstance(value, str):
+        return bytes.fromhex(value)
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode(codec)
+    except UnicodeDecodeError:
+        return RawText(value)

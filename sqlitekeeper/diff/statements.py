@@ -9,12 +9,13 @@ again, all in one transaction. Full-text indexes of other tables are rebuilt.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 
 import apsw
 
 from sqlitekeeper.database.check import quoted
 from sqlitekeeper.database.unknown_collations import BUILT_IN
-from sqlitekeeper.diff.compare import Pair, Row, TableDiff, Value, Values, columns_of, rows_of
+from sqlitekeeper.diff.compare import Kind, Pair, Row, TableDiff, Value, Values, columns_of, rows_of
 from sqlitekeeper.diff.literals import literal
 from sqlitekeeper.diff.schema import Column, Table, fold, text_codec
 
@@ -116,21 +117,21 @@ class Statements:
         yield f"-- {_comment(diff.name)}: {counts}"
         if here is None:
             yield f"{self._creation(diff.name)};"
-        clashing = self._unique(here) if here and there and not diff.columns_only_here else set()
-        rows = (self.connection, here, there)
-        for row in rows_of(*rows, "only_here"):
+        # A row that goes and comes again would lose what only here has.
+        unique = self._unique(here) if here and there and not diff.columns_only_here else set()
+
+        def rows(kind: Kind, *, clashing: bool = False) -> Iterator[Row]:
+            if getattr(diff, kind) and (unique or not clashing):
+                for row in rows_of(self.connection, here, there, kind):
+                    if kind != "changed" or _clashes(row, columns, unique) is clashing:
+                        yield row
+
+        for row in chain(rows("only_here"), rows("changed", clashing=True)):
             yield self._delete(name, here, columns, row)
-        for row in rows_of(*rows, "changed"):
-            if clashing and self._clashes(row, columns, clashing):
-                yield self._delete(name, here, columns, row)
-        for row in rows_of(*rows, "changed"):
-            if not (clashing and self._clashes(row, columns, clashing)):
-                yield self._update(name, here, columns, row)
-        for row in rows_of(*rows, "changed"):
-            if clashing and self._clashes(row, columns, clashing):
-                yield self._insert(name, columns, row)
-        for row in rows_of(*rows, "only_there"):
-            yield from [self._insert(name, columns, row)] * row.times
+        for row in rows("changed"):
+            yield self._update(name, here, columns, row)
+        for row in chain(rows("changed", clashing=True), rows("only_there")):
+            yield from repeat(self._insert(name, columns, row), row.times)
         if here is None:
             sql = (
                 "SELECT sql FROM there.sqlite_schema WHERE type = 'index' AND tbl_name = ?"
@@ -141,20 +142,16 @@ class Statements:
                     yield f"{text};"
 
     def _unique(self, table: Table) -> set[str]:
-        """The columns of UNIQUE indexes besides the key, folded; "" for an expression."""
+        """The columns of UNIQUE indexes besides the key, folded; "" for what any column decides."""
         if table.source != table.name:
             return set()
         rows = self.connection.execute(
-            "SELECT x.name FROM pragma_index_list(?, 'main') AS l,"
+            "SELECT iif(l.partial, NULL, x.name) FROM pragma_index_list(?, 'main') AS l,"
             " pragma_index_xinfo(l.name, 'main') AS x"
             " WHERE l.\"unique\" AND l.origin <> 'pk' AND x.key",
             (table.name,),
         ).fetchall()
         return {fold(str(name)) if name is not None else "" for (name,) in rows}
-
-    def _clashes(self, row: Row, columns: tuple[Column, ...], unique: set[str]) -> bool:
-        changed = {fold(column.name) for column, _, _ in _changed(row, columns)}
-        return "" in unique or not changed.isdisjoint(unique)
 
     # ---- statements
 
@@ -214,6 +211,12 @@ def _changed(row: Row, columns: tuple[Column, ...]) -> Iterator[tuple[Column, Va
     for column, one, other in zip(columns, old, new, strict=True):
         if type(one) is not type(other) or one != other:
             yield column, one, other
+
+
+def _clashes(row: Row, columns: tuple[Column, ...], unique: set[str]) -> bool:
+    """Whether another row may still have what this one gets, and nobody else may have."""
+    changed = {fold(column.name) for column, _, _ in _changed(row, columns)}
+    return "" in unique or not changed.isdisjoint(unique)
 
 
 def _is_plain(text: str) -> bool:
