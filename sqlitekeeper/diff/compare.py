@@ -19,6 +19,10 @@ from sqlitekeeper.diff.schema import Column, Table, fold, text_codec
 Kind = Literal["only_here", "only_there", "changed"]
 
 
+# SQLite takes 2,000 in a result; a row that is changed needs each twice.
+_MOST_COLUMNS = 990
+
+
 @dataclass(frozen=True, slots=True)
 class RawText:
     """Text that is none in the database's encoding: its bytes."""
@@ -109,6 +113,9 @@ def compare(connection: apsw.Connection, here: Table | None, there: Table | None
     unreadable = [side.unreadable for side in (here, there) if side and side.unreadable]
     if unreadable:
         return TableDiff(table.name, None, None, None, None, None, None, note=unreadable[0])
+    if here and there and len(Pair(here, there).common) > _MOST_COLUMNS:
+        many = f"it has more than {_MOST_COLUMNS} columns"
+        return TableDiff(table.name, None, None, None, None, None, None, note=many)
     owner = next((side.owner for side in (here, there) if side and side.owner), None)
     note = None
     if owner:

@@ -14,7 +14,7 @@ _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # SQLite compares names without case, but only that of these letters.
 _FOLD = str.maketrans(_UPPER, _UPPER.lower())
 _MODULE = re.compile(r"\busing\s+[\"'`\[]?(\w+)", re.IGNORECASE)
-_EXTERNAL = re.compile(r"[,(]\s*content\s*=\s*[\"'`\[]?([^\"'`\],)]+)", re.IGNORECASE)
+_EXTERNAL = re.compile(r"[,(]\s*content\s*=\s*[\"'`\[]?([^\"'`\],)\s][^\"'`\],)]*)", re.IGNORECASE)
 _FULL_TEXT = ("fts3", "fts4", "fts5")
 
 
@@ -76,7 +76,7 @@ def read_tables(connection: apsw.Connection, schema: Schema) -> dict[str, Table]
     unknown = [
         str(name)
         for name, kind, *_, sql in rows
-        if kind == "virtual" and not _is_known(connection, schema, str(name))
+        if kind == "virtual" and not _is_known(connection, schema, str(name), str(sql))
     ]
     found: dict[str, Table] = {}
     for name, kind, without_rowid, strict, sql in rows:
@@ -94,9 +94,12 @@ def _owned(table: Table, owner: str) -> Table:
     return Table(table.name, table.source, table.columns, table.key, table.rowid, None, owner)
 
 
-def _is_known(connection: apsw.Connection, schema: Schema, name: str) -> bool:
+def _is_known(connection: apsw.Connection, schema: Schema, name: str, sql: str) -> bool:
+    """Whether a virtual table's module is there, and its tokenizer, which a search asks for."""
+    match = _MODULE.search(sql)
+    search = f"WHERE {quoted(name)} MATCH 'a'" if match and fold(match[1]) == "fts5" else ""
     try:
-        connection.execute(f"SELECT 1 FROM {schema}.{quoted(name)} LIMIT 0").fetchall()
+        connection.execute(f"SELECT 1 FROM {schema}.{quoted(name)} {search} LIMIT 1").fetchall()
     except apsw.Error:
         return False
     return True

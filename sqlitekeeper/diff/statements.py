@@ -10,10 +10,12 @@ again, all in one transaction. Full-text indexes of other tables are rebuilt.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, repeat
+from pathlib import Path
 
 import apsw
 
 from sqlitekeeper.database.check import quoted
+from sqlitekeeper.database.connection import harden, open_database
 from sqlitekeeper.database.unknown_collations import BUILT_IN
 from sqlitekeeper.diff.compare import Kind, Pair, Row, TableDiff, Value, Values, columns_of, rows_of
 from sqlitekeeper.diff.literals import literal
@@ -37,10 +39,11 @@ class Statements:
     def script(self, found: list[TableDiff]) -> Iterator[str]:
         """The lines of a script; one that ends early leaves everything as it was."""
         differing = [one for one in found if one.differs]
-        usable = [one for one in differing if not self._block(one)]
-        for one in differing:
-            if reason := self._block(one):
-                yield f"-- {_comment(one.name)}: no statements: {reason}"
+        reasons = {one.name: self._block(one) for one in differing}
+        usable = [one for one in differing if not reasons[one.name]]
+        for name, reason in reasons.items():
+            if reason:
+                yield f"-- {_comment(name)}: no statements: {reason}"
         for one in found:
             if one.note and not one.differs:
                 yield f"-- {_comment(one.name)}: not compared: {_comment(one.note)}"
@@ -79,18 +82,41 @@ class Statements:
             return "the other has no such table; to remove it: DROP TABLE"
         if here is None:
             sql = self._creation(diff.name)
-            return None if sql and _is_plain(sql) else "its CREATE TABLE cannot be shown"
+            if not sql or not all(map(_is_plain, sql)):
+                return "its CREATE TABLE cannot be shown"
+            reason = _uncreatable(sql)
+            return f"no shell can create it: {_comment(reason)}" if reason else None
         alien = [c.collation for c in here.columns if c.collation.upper() not in BUILT_IN]
         if alien:
             return f"only the application has the collation {_comment(alien[0])}"
+        columns = columns_of(here, there)
+        if reason := self._refused(quoted(here.name), columns):
+            return f"no shell can write to it: {_comment(reason)}"
         pair = Pair(here, there)
         if not pair.by_key and here.rowid is None and not here.key:
             return "its columns hide the rowid, so no single row can be named"
         return None
 
-    def _creation(self, name: str) -> str:
-        sql = "SELECT sql FROM there.sqlite_schema WHERE type = 'table' AND name = ?"
-        return "".join(str(found) for (found,) in self._quietly(sql, name))
+    def _refused(self, name: str, columns: tuple[Column, ...]) -> str | None:
+        """Why SQLite cannot write to a table of `here`: what only the application has."""
+        values = ", ".join("NULL" for _ in columns)
+        names = ", ".join(quoted(column.name) for column in columns)
+        inserted = f"({names}) VALUES ({values})" if columns else "DEFAULT VALUES"
+        with open_database(Path(self.connection.filename)) as connection:
+            try:
+                connection.execute(f"EXPLAIN INSERT INTO {name} {inserted}").fetchall()
+                connection.execute(f"EXPLAIN DELETE FROM {name}").fetchall()
+            except apsw.SQLError as error:
+                return str(error)
+        return None
+
+    def _creation(self, name: str) -> list[str]:
+        """What makes a table that only there exists, and its indexes."""
+        sql = (
+            "SELECT sql FROM there.sqlite_schema WHERE type IN ('table', 'index')"
+            " AND tbl_name = ? COLLATE NOCASE AND sql IS NOT NULL ORDER BY type = 'index'"
+        )
+        return [str(found) for (found,) in self._quietly(sql, name)]
 
     def _quietly(self, sql: str, name: str) -> list[tuple[object, ...]]:
         """The rows of a query about the schema; none where its text is none."""
@@ -116,7 +142,7 @@ class Statements:
         )
         yield f"-- {_comment(diff.name)}: {counts}"
         if here is None:
-            yield f"{self._creation(diff.name)};"
+            yield from (f"{sql};" for sql in self._creation(diff.name))
         # A row that goes and comes again would lose what only here has.
         unique = self._unique(here) if here and there and not diff.columns_only_here else set()
 
@@ -132,14 +158,6 @@ class Statements:
             yield self._update(name, here, columns, row)
         for row in chain(rows("changed", clashing=True), rows("only_there")):
             yield from repeat(self._insert(name, columns, row), row.times)
-        if here is None:
-            sql = (
-                "SELECT sql FROM there.sqlite_schema WHERE type = 'index' AND tbl_name = ?"
-                " COLLATE NOCASE AND sql IS NOT NULL"
-            )
-            for (text,) in self._quietly(sql, diff.name):
-                if _is_plain(str(text)):
-                    yield f"{text};"
 
     def _unique(self, table: Table) -> set[str]:
         """The columns of UNIQUE indexes besides the key, folded; "" for what any column decides."""
@@ -217,6 +235,20 @@ def _clashes(row: Row, columns: tuple[Column, ...], unique: set[str]) -> bool:
     """Whether another row may still have what this one gets, and nobody else may have."""
     changed = {fold(column.name) for column, _, _ in _changed(row, columns)}
     return "" in unique or not changed.isdisjoint(unique)
+
+
+def _uncreatable(statements: list[str]) -> str | None:
+    """Why SQLite cannot make a table and its indexes; tried where nothing lasts."""
+    connection = apsw.Connection(":memory:")
+    try:
+        harden(connection)
+        for sql in statements:
+            connection.execute(sql).fetchall()
+    except apsw.Error as error:
+        return str(error)
+    finally:
+        connection.close()
+    return None
 
 
 def _is_plain(text: str) -> bool:

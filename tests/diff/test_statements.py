@@ -11,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.diff.literals import literal
 from tests.diff.databases import SHELLS, apply, comparison, make, opened, script_of
+from tests.faults.strange import SOUND, make_strange
 
 TABLES = {
     "rowid": ("CREATE TABLE t (id INTEGER PRIMARY KEY, a, b)", "id, a, b"),
@@ -273,3 +275,19 @@ def test_rows_may_swap_what_is_unique(tmp_path: Path) -> None:
 
     with comparison(here, there) as found:
         assert found.same
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SOUND if "unknown" in kind])
+def test_what_only_the_application_has_stops_no_other_table(kind: str, tmp_path: Path) -> None:
+    """A table that no shell can write to has no statements, and that is said."""
+    strange = make_strange(tmp_path / "strange", kind)
+    here, there = tmp_path / "here", tmp_path / "there"
+    take_snapshot(strange, there)
+    make(there, "CREATE TABLE plain (a)", "INSERT INTO plain VALUES (1)")
+    make(here, "CREATE TABLE plain (a)")
+
+    done = apply("apsw", here, script_of(here, there))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    with opened(here) as connection:
+        assert connection.execute("SELECT a FROM plain").get == 1
