@@ -4,7 +4,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from sqlitekeeper.rclone.listing import RemoteObject, remote_objects
 from sqlitekeeper.rclone.program import UserFlags
 from sqlitekeeper.rclone.remote_name import as_folder
 from sqlitekeeper.rclone.report import Report
-from sqlitekeeper.workers import POLL_SECONDS, stop_if_asked, worker_pool
+from sqlitekeeper.workers import result_of, worker_pool
 
 ATTEMPTS = 3
 # rclone's own defaults of --transfers and --checkers.
@@ -218,42 +217,45 @@ class Remote:
         if not wanted:
             return Report(frozenset())
         done, errors = set[str](), dict[str, KeeperError]()
-        attempts = self._flags.number("retries", ATTEMPTS)
+        ends_all: list[KeeperError] = []
 
         def attempt(path: str) -> None:
-            failed: RcloneFailedError | None = None
-            for left in reversed(range(attempts)):
-                try:
-                    work(path)
-                except RcloneFailedError as error:
-                    # Who refuses at once may close the connection before that is heard.
-                    failed = error if failed is None or failed.is_broken else failed
-                    if not (left and error.may_pass):
-                        raise failed from None
-                else:
-                    return
+            if ends_all:
+                errors[path] = ends_all[0]
+                return
+            try:
+                self._try(work, path)
+                done.add(path)
+            except RcloneFailedError as error:
+                errors[path] = error.about(path)
+                if not error.is_answer:
+                    ends_all.append(errors[path])
+            except KeeperError as error:
+                errors[path] = error
+                ends_all.append(error)
 
         with worker_pool(max(1, min(at_once, len(wanted)))) as workers:
-            futures = {workers.submit(attempt, path): path for path in wanted}
-            while futures:
-                stop_if_asked()
-                ended, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
-                for future in ended:
-                    path = futures.pop(future)
-                    try:
-                        future.result()
-                        done.add(path)
-                    except RcloneFailedError as error:
-                        errors[path] = error.about(path)
-                        ends_all = not error.is_answer
-                    except KeeperError as error:
-                        errors[path], ends_all = error, True
-                    else:
-                        continue
-                    if ends_all:
-                        left = [one for one in futures if one.cancel()]
-                        errors |= {futures.pop(one): errors[path] for one in left}
+            for future in [workers.submit(attempt, path) for path in wanted]:
+                result_of(future)
         return Report(frozenset(done), errors)
+
+    def _try(self, work: Callable[[str], None], path: str) -> None:
+        """Do the work on a file, again where that may help.
+
+        Raises:
+            KeeperError: it failed each time.
+        """
+        failed: RcloneFailedError | None = None
+        for left in reversed(range(self._flags.number("retries", ATTEMPTS))):
+            try:
+                work(path)
+            except RcloneFailedError as error:
+                # Who refuses at once may close the connection before that is heard.
+                failed = error if failed is None or failed.is_broken else failed
+                if not (left and error.may_pass):
+                    raise failed from None
+            else:
+                return
 
     def _objects(self, items: Callable[[], Any]) -> dict[str, RemoteObject]:
         try:
