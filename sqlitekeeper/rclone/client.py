@@ -5,9 +5,12 @@ needed; a folder of this host needs none.
 """
 
 import re
+import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +25,7 @@ from sqlitekeeper.rclone.remote import ATTEMPTS, LARGE, Progress, Remote
 from sqlitekeeper.rclone.remote_name import as_folder, is_local
 from sqlitekeeper.rclone.report import Report
 from sqlitekeeper.redaction import as_typed, secrets_in
+from sqlitekeeper.workers import result_of, worker_pool
 
 __all__ = [
     "ATTEMPTS",
@@ -75,6 +79,8 @@ class Rclone:
         self._flags = UserFlags(self.extra)
         self._calls = Counter[str]()
         self._types: dict[str, str] = {}
+        self._listings: dict[str, Future[dict[str, RemoteObject] | None]] = {}
+        self._version_lock = threading.Lock()
         self._daemon = RunDaemon()
         self.close = weakref.finalize(self, self._daemon.end)
         """Ends rclone, and what it is doing; at the latest this is done when Python ends."""
@@ -107,7 +113,8 @@ class Rclone:
             KeeperError: there is no rclone.
             RcloneError: the program is not rclone, or does not run.
         """
-        return version_of(self.program, self._ask_version)
+        with self._version_lock:
+            return version_of(self.program, self._ask_version)
 
     def _ask_version(self) -> str:
         words = self._run([self.program, "version"]).split()
@@ -127,13 +134,26 @@ class Rclone:
         self._say(["listremotes"])
         return frozenset(self._ask("config/listremotes", {}, "listremotes", "")["remotes"] or ())
 
+    @contextmanager
+    def listing_ahead(self, destinations: Collection[str]) -> Iterator[None]:
+        """Begin to list remotes, which starts rclone; `list_objects` waits for it, the first time.
+
+        Nothing of it goes on when this block has ended.
+        """
+        remotes = [to for to in destinations if not is_local(to)]
+        with worker_pool(max(1, len(remotes))) as listers:
+            for to in remotes:
+                self._listings[to] = listers.submit(self._reach(to).list_objects)
+            yield
+
     def list_objects(self, to: str) -> dict[str, RemoteObject] | None:
         """Everything below a destination, in one listing; None where it does not exist yet.
 
         Raises:
             RcloneError: the destination could not be listed.
         """
-        return self._reach(to).list_objects()
+        begun = self._listings.pop(to, None)
+        return result_of(begun) if begun else self._reach(to).list_objects()
 
     def confirm(
         self, to: str, paths: Collection[str], *, hashes: bool = False

@@ -554,3 +554,28 @@ def test_calls_of_large_uploads_are_not_counted(
 
     assert counted["PUT"] == 1
     assert (rclone.calls, rclone.uncounted_uploads) == (counted, 1)
+
+
+def test_listing_that_was_begun_is_made_once(s3: S3, any_rclone: Path) -> None:
+    """The second time the destination is asked again."""
+    rclone = Rclone(str(any_rclone))
+
+    with rclone.listing_ahead([s3.to]):
+        wait_until(lambda: s3.calls() == ["LIST BUCKET"])
+        assert rclone.list_objects(s3.to) is not None
+        assert s3.calls() == ["LIST BUCKET"]
+        rclone.list_objects(s3.to)
+
+    assert s3.calls() == ["LIST BUCKET"] * 2
+
+
+def test_listing_that_was_begun_ends_with_what_it_was_for(
+    tmp_path: Path, wrap_rclone: WrapRclone
+) -> None:
+    """Nobody waits for one that hangs when the run cannot go on."""
+    begun = tmp_path / "begun"
+    rclone = Rclone(str(wrap_rclone(list=f'touch "{begun}"; exec sleep 600')))
+
+    with pytest.raises(KeeperError, match="no room"), rclone.listing_ahead(["disk:x"]):
+        wait_until(begun.exists)
+        raise KeeperError("no room")
