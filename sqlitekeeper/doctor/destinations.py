@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,6 +36,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 def diagnose_rclone(plan: BackupPlan) -> Iterator[Finding]:
     """rclone, its age, and whether it knows each destination."""
+    if plan.to and not plan.files_to and all(map(is_local, plan.to)):
+        yield from _folders(plan)
+        return
     try:
         rclone = Rclone(
             find_rclone(plan.rclone), plan.rclone_args, timeout_seconds=plan.timeout_seconds
@@ -58,6 +62,17 @@ def diagnose_rclone(plan: BackupPlan) -> Iterator[Finding]:
         return
     for to in dict.fromkeys((*plan.to, *plan.files_to)):
         yield _remote(plan, to, known)
+
+
+def _folders(plan: BackupPlan) -> Iterator[Finding]:
+    """Destinations that need no rclone; one that is there knows the names of remotes."""
+    known = frozenset[str]()
+    with suppress(KeeperError, OSError):
+        program = find_rclone(plan.rclone)
+        known = Rclone(program, plan.rclone_args, timeout_seconds=plan.timeout_seconds).remotes()
+    yield on_host("ok", "rclone", "rclone: not needed for folders of this host")
+    for to in dict.fromkeys(plan.to):
+        yield _folder(plan, to, known)
 
 
 def judge_version(program: str, version: str) -> Finding:

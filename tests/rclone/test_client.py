@@ -576,6 +576,10 @@ def test_listing_that_was_begun_ends_with_what_it_was_for(
     begun = tmp_path / "begun"
     rclone = Rclone(str(wrap_rclone(list=f'touch "{begun}"; exec sleep 600')))
 
-    with pytest.raises(KeeperError, match="no room"), rclone.listing_ahead(["disk:x"]):
-        wait_until(begun.exists)
-        raise KeeperError("no room")
+    def cannot_go_on() -> None:
+        with rclone.listing_ahead(["disk:x"]):
+            wait_until(begun.exists)
+            raise KeeperError("no room")
+
+    with pytest.raises(KeeperError, match="no room"):
+        cannot_go_on()
