@@ -235,10 +235,11 @@ class Rclone:
         command: str,
         where: str,
         watch: Callable[[Stats], None] = lambda stats: None,
+        of: str | None = None,
     ) -> Any:
         """Ask the rclone of this run; it ends with this object at the latest."""
         daemon = self._daemon.running(self._start)
-        return daemon.ask(path, parameters, command=command, where=where, watch=watch)
+        return daemon.ask(path, parameters, command=command, where=where, watch=watch, of=of)
 
     def _start(self) -> Daemon:
         numbers = [int(one) for one in re.findall(r"\d+", self.version())[:2]]

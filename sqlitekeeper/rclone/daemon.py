@@ -15,8 +15,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ class Daemon:
         self._timeout_seconds = timeout_seconds
         self._stack = ExitStack()
         self._port = 0
+        self._lock = threading.Lock()
+        self._transfers = 0
         # Of keeper's own questions; the kernel counts them as moved by rclone, too.
         self._chatter_bytes = 0
         self._log = Log(self._on_entry, secrets=secret_values)
@@ -103,32 +105,50 @@ class Daemon:
         command: str,
         where: str,
         watch: Callable[[Stats], None] = lambda stats: None,
+        of: str | None = None,
     ) -> Any:
         """The answer to a question, such as "operations/stat"; it may take as long as bytes move.
 
         `watch` gets rclone's figures of the `_group` that the question is of, a few
-        times a second. An error names `command` and `where`.
+        times a second. With the name of a file that it is `of`, the bytes of that one
+        must move, whatever moves beside it. An error names `command` and `where`.
 
         Raises:
             RcloneError: rclone has failed, ended, moved nothing for too long, or answers nonsense.
         """
         group = parameters.get("_group")
         answer = bytearray()
+        own = 0
 
         def signs() -> Signs:
             stats = self._stats(group) if group else {}
             watch(stats)
+            nonlocal own
+            own = _bytes_of(of, stats, own)
+            if of and self._transfers > 1:
+                return Signs(own, 0, len(answer))
             moved = moved_bytes(self._process.pid) - self._chatter_bytes - self._log.bytes
             return Signs(figures_in(stats), moved, len(answer))
 
         stall_watch = StallWatch(self._timeout_seconds, signs)
-        try:
-            self._exchange(path, parameters, answer, stall_watch)
-        except OSError:
-            self._raise_if_ended(command, where)
+        with self._counted(bool(group)):
+            try:
+                self._exchange(path, parameters, answer, stall_watch)
+            except OSError:
+                self._raise_if_ended(command, where)
         if stall_watch.is_over:
             raise RcloneStalledError(command, where, self._timeout_seconds, [])
         return self._read(bytes(answer), command, where)
+
+    @contextmanager
+    def _counted(self, is_transfer: bool) -> Iterator[None]:
+        with self._lock:
+            self._transfers += is_transfer
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._transfers -= is_transfer
 
     def _exchange(
         self, path: str, parameters: Mapping[str, Any], answer: bytearray, stall_watch: StallWatch
@@ -265,6 +285,14 @@ class RunDaemon:
         if self._daemon:
             self._daemon.end()
             self._daemon = None
+
+
+def _bytes_of(name: str | None, stats: Stats, before: int) -> int:
+    """How many bytes of a file are done; as `before` where rclone does not say."""
+    try:
+        return next(int(one["bytes"]) for one in stats["transferring"] if one["name"] == name)
+    except (KeyError, TypeError, ValueError, StopIteration):
+        return before
 
 
 def _nothing() -> Signs:

@@ -195,7 +195,7 @@ class StallWatch:
         self._looked = now
         signs, last = self._signs(), self._last
         if (
-            signs.figures > last.figures
+            signs.figures != last.figures
             or signs.moved_bytes >= last.moved_bytes + NOISE_BYTES
             or signs.answer_bytes > last.answer_bytes
         ):

@@ -44,6 +44,7 @@ class Ask(Protocol):
         command: str,
         where: str,
         watch: Callable[[Stats], None] = ...,
+        of: str | None = ...,
     ) -> Any: ...
 
 
@@ -167,11 +168,21 @@ class Remote:
             nonlocal done
             asked: dict[str, Any] = {"srcFs": source, "srcRemote": path, "_group": group}
             asked |= {"dstFs": target, "dstRemote": path, "_config": self._options(sizes[path])}
-            self._ask("operations/copyfile", asked, "copy", self.to, watch)
+            of = path if self._is_one_stream(sizes[path]) else None
+            self._ask("operations/copyfile", asked, "copy", self.to, watch, of)
             done += sizes[path]
             report(done)
 
         return self._each(sizes, copy, self._flags.number("transfers", TRANSFERS))
+
+    def _is_one_stream(self, size: int) -> bool:
+        """Whether rclone counts the bytes of a file of this size as they go.
+
+        It counts a part when it has read it into its memory, and no bytes while it computes a hash.
+        """
+        remote = self._type()
+        is_whole = not self._flags.is_given(f"{remote}-upload-cutoff")
+        return remote in ("s3", "b2", "sftp") and size <= PARTS_BYTES and is_whole
 
     def _options(self, size: int) -> dict[str, Any]:
         """How to copy a file of this size.

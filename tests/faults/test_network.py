@@ -365,6 +365,27 @@ HANGS = {
 }
 
 
+def test_upload_that_moves_does_not_hide_one_that_hangs(
+    lab: Lab, tmp_path: Path, any_rclone: Path
+) -> None:
+    """That one is given up while the other goes on."""
+    for name in ("hangs", "moves"):
+        (tmp_path / name).write_bytes(os.urandom(20_000_000))
+    lab.proxy.rule = lambda r: Silence(99_999) if "hangs" in r.path else Slow(400_000)
+    rclone = Rclone(str(any_rclone), ONE_TRY, timeout_seconds=8)
+    moving = threading.Thread(target=rclone.copy, args=(tmp_path, lab.s3.to, ["moves"]))
+    moving.start()
+    wait_until(lambda: bool(lab.proxy.requests))
+
+    report = rclone.copy(tmp_path, lab.s3.to, ["hangs"])
+
+    assert "made no progress for 8 s" in str(report.errors["hangs"])
+    assert moving.is_alive()
+    lab.proxy.rule = everywhere(Answer(403, "AccessDenied"))
+    rclone.close()
+    moving.join()
+
+
 @pytest.mark.parametrize("body", HANGS.values(), ids=HANGS)
 def test_rclone_that_hangs_is_ended(tmp_path: Path, wrap_rclone: WrapRclone, body: str) -> None:
     """Whatever it says: with nothing done, it is given up, and ends with all that it started."""
