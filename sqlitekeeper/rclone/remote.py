@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.rclone.daemon import Stats
-from sqlitekeeper.rclone.errors import NOT_FOUND, RcloneError, RcloneFailedError
+from sqlitekeeper.rclone.errors import NOT_FOUND, RcloneError, RcloneFailedError, RcloneStalledError
 from sqlitekeeper.rclone.listing import RemoteObject, remote_objects
 from sqlitekeeper.rclone.program import UserFlags
 from sqlitekeeper.rclone.remote_name import as_folder
@@ -80,6 +80,8 @@ class Remote:
         """
         self._say(["lsjson", "--recursive", "--files-only", "--no-modtime", self._root], None)
         asked = {"fs": self._root, "remote": "", "opt": {**_LIST, "recurse": True}}
+        if self._type() == "sftp":
+            asked["_config"] = {"Checkers": self._checks_at_once()}
         try:
             answer = self._ask("operations/list", asked, "lsjson", self.to)
         except RcloneFailedError as error:
@@ -109,7 +111,7 @@ class Remote:
             items = self._objects(lambda: [answer["item"]] if answer["item"] is not None else [])
             found.update(items)
 
-        report = self._each(paths, stat, self._flags.number("checkers", CHECKERS))
+        report = self._each(paths, stat, self._checks_at_once())
         if report.error:
             raise report.error
         return found
@@ -175,6 +177,12 @@ class Remote:
 
         return self._each(sizes, copy, self._flags.number("transfers", TRANSFERS))
 
+    def _checks_at_once(self) -> int:
+        """How many files are asked for at once; by SFTP each that is more is a login more."""
+        checkers = self._flags.number("checkers", CHECKERS)
+        transfers = self._flags.number("transfers", TRANSFERS)
+        return min(checkers, transfers) if self._type() == "sftp" else checkers
+
     def _is_one_stream(self, size: int) -> bool:
         """Whether rclone counts the bytes of a file of this size as they go.
 
@@ -215,7 +223,9 @@ class Remote:
             try:
                 found = self._ask("config/get", {"name": name}, "config", self.to)
                 self._types[name] = str(found["type"])
-            except (RcloneError, KeyError, TypeError):
+            except (RcloneError, KeyError, TypeError) as error:
+                if isinstance(error, RcloneStalledError):
+                    raise
                 self._types[name] = ""
         return self._types[name]
 

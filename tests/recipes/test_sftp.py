@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.rclone.remote import TRANSFERS
 from tests.conftest import Keeper, MakeDatabase, OtherUser, count_rows, wait_until
 from tests.recipes.remotes import RECIPES, edited, in_environment, in_file, use
 
@@ -127,6 +128,43 @@ def test_backup_and_restore_over_sftp(
         done = keeper("snapshots")
         assert done.status == 1
         assert "knownhosts: key mismatch" in done.err
+
+
+@needs_ssh_keygen
+def test_logins_are_no_more_than_transfers_at_once(
+    tmp_path: Path,
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    configured: None,
+    host_key: Path,
+    user_key: Path,
+    any_rclone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Far away, each takes as long as an upload."""
+    extra = [make_database(f"other{number}.sqlite3", rows=40) for number in range(9)]
+    with (tmp_path / "keeper.toml").open("a") as file:
+        file.writelines(f'[[databases]]\npath = "{path}"\n' for path in extra)
+    served, port, log = tmp_path / "served", free_port(), tmp_path / "sftp.log"
+    served.mkdir()
+    rclone = Path(sys.executable).with_name("rclone")
+    command = [rclone, "serve", "sftp", served, "--addr", f"127.0.0.1:{port}", "--key", host_key]
+    command += ["--authorized-keys", user_key.with_suffix(".pub"), "--vfs-cache-mode", "writes"]
+    options = {
+        "host": "127.0.0.1",
+        "port": port,
+        "key_file": user_key,
+        "known_hosts_file": known_hosts(tmp_path, port, host_key),
+    }
+    use(monkeypatch, "sftp", "environment", "sftp", **options)
+    logins = []
+    for _ in range(2):
+        log.unlink(missing_ok=True)
+        with serving([*command, "-vv"], port, log):
+            done = keeper("backup")
+        assert done.status == 0, done.err
+        logins.append(log.read_text().count("SSH login from"))
+    assert all(0 < number <= TRANSFERS for number in logins), logins
 
 
 @needs_ssh_keygen
