@@ -49,7 +49,8 @@ def _real_snapshot() -> tuple[Path, dict[str, Any]]:
     taken = take_snapshot(source, file, lambda event: None, "source")
     checked = check_snapshot(file, sha256_of(file), "integrity")
     versions = Versions("0", "3", "v1")
-    return file, build_manifest("source", "host", NOW, taken, "", checked, versions)
+    key = snapshot_object("source", NOW)
+    return file, build_manifest("source", "host", NOW, taken, key, checked, versions).raw
 
 
 def add_history(

@@ -25,7 +25,6 @@ from sqlitekeeper.backup.model import CheckedSnapshot, StagedSnapshot
 from sqlitekeeper.backup.publish import publish
 from sqlitekeeper.backup.record import AtDestination, RunRecord
 from sqlitekeeper.backup.upload import Uploader
-from sqlitekeeper.destination.manifest import timestamp
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick
 from sqlitekeeper.workers import WorkerPool, result_of, worker_pool
@@ -132,7 +131,7 @@ class Queues:
             uploader, [one.object for one in uploaded.snapshots if one.name not in names]
         )
         arrived = [one for one in sound if one.staged.name not in problems]
-        confirmed_at = timestamp(self.clock())
+        confirmed_at = self.clock()
         problems |= publish(
             uploader.rclone, uploader.folder, uploader.destination, arrived, confirmed_at
         )

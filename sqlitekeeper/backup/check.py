@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from sqlitekeeper import wording
 from sqlitekeeper.backup.loss_alarm import LossAlarm
@@ -10,8 +9,8 @@ from sqlitekeeper.backup.model import CheckedSnapshot, StagedSnapshot
 from sqlitekeeper.backup.result import Seconds
 from sqlitekeeper.backup.snapshot import Staging
 from sqlitekeeper.database.check import Checked, CheckKind, check_snapshot
-from sqlitekeeper.destination.hold import hold_of, on_hold
-from sqlitekeeper.destination.manifest import Versions, build_manifest, refuse_large
+from sqlitekeeper.destination.hold import on_hold
+from sqlitekeeper.destination.manifest import Manifest, Versions, build_manifest, refuse_large
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 
 
@@ -34,26 +33,26 @@ class Checker:
         """
         began = time.monotonic()
         # What every destination holds was checked before.
-        fresh = {} if staged.is_unchanged else self._manifest(staged, on_event)
+        fresh = None if staged.is_unchanged else self._manifest(staged, on_event)
         seconds = Seconds(round(staged.seconds, 3), round(time.monotonic() - began, 3))
-        manifests: dict[str, dict[str, Any]] = {}
+        manifests: dict[str, Manifest] = {}
         lost: dict[str, tuple[int, int]] = {}
         for to, shipment in staged.held.items():
             if shipment:
                 manifests[to] = self.loss_alarm.carried_on(to, shipment.manifest)
-            else:
+            elif fresh:
                 lost_here = self.loss_alarm.lost_rows(to, fresh)
                 manifests[to] = self.loss_alarm.on_hold(to, fresh, lost_here)
                 lost |= lost_here
         if lost:
             return CheckedSnapshot(staged, manifests, seconds, on_hold(staged.name, lost))
         # Remind of a loss that nobody has accepted yet.
-        holds = filter(None, map(hold_of, manifests.values()))
+        holds = filter(None, (manifest.hold for manifest in manifests.values()))
         for text in dict.fromkeys(on_hold(staged.name, hold.tables) for hold in holds):
             on_event(Note(staged.name, text, Level.WARNING))
         return CheckedSnapshot(staged, manifests, seconds)
 
-    def _manifest(self, staged: StagedSnapshot, on_event: Listener) -> dict[str, Any]:
+    def _manifest(self, staged: StagedSnapshot, on_event: Listener) -> Manifest:
         assert staged.source  # what was not read is unchanged
         checked = check_snapshot(
             self.staging.file_of(staged),

@@ -8,9 +8,9 @@ outlives this host.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlitekeeper.destination.hold import Hold, LostRows, hold_of, with_hold
+from sqlitekeeper.destination.hold import Hold, LostRows
+from sqlitekeeper.destination.manifest import Manifest, timestamp
 
 # Smaller tables come and go.
 LEAST_ROWS = 100
@@ -48,26 +48,26 @@ class LossAlarm:
 
     share: float = 0.5
     accepted: frozenset[str] = frozenset()
-    before: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    before: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
 
-    def lost_rows(self, to: str, manifest: Mapping[str, Any]) -> LostRows:
+    def lost_rows(self, to: str, manifest: Manifest) -> LostRows:
         """What a database has lost since the newest snapshot that a destination had of it."""
-        before = self.before.get((to, manifest["database"]))
-        if before is None or manifest["database"] in self.accepted:
+        before = self.before.get((to, manifest.database))
+        if before is None or manifest.database in self.accepted:
             return {}
         shadows = _shadow_tables(before) | _shadow_tables(manifest)
-        return lost_rows(before["tables"], manifest["tables"], self.share, shadows)
+        return lost_rows(before.tables, manifest.tables, self.share, shadows)
 
-    def on_hold(self, to: str, manifest: Mapping[str, Any], lost: LostRows) -> dict[str, Any]:
+    def on_hold(self, to: str, manifest: Manifest, lost: LostRows) -> Manifest:
         """The manifest of a new snapshot, on hold as before or for what was lost now."""
-        hold = self._hold_before(to, manifest["database"])
+        hold = self._hold_before(to, manifest.database)
         if lost:
             known = dict(hold.tables) if hold else {}
             now = {table: (known.get(table, rows)[0], rows[1]) for table, rows in lost.items()}
-            hold = Hold(hold.since if hold else str(manifest["taken_at"]), known | now)
-        return with_hold(manifest, hold)
+            hold = Hold(hold.since if hold else timestamp(manifest.taken_at), known | now)
+        return manifest.with_hold(hold)
 
-    def carried_on(self, to: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def carried_on(self, to: str, manifest: Manifest) -> Manifest:
         """The manifest of what has not changed, on hold if it was before."""
         return self.on_hold(to, manifest, {})
 
@@ -75,14 +75,10 @@ class LossAlarm:
         """The hold that a database was under before, unless it is accepted now."""
         if database in self.accepted:
             return None
-        return hold_of(self.before.get((to, database), {}))
+        before = self.before.get((to, database))
+        return before.hold if before else None
 
 
-def _shadow_tables(manifest: Mapping[str, Any]) -> frozenset[str]:
+def _shadow_tables(manifest: Manifest) -> frozenset[str]:
     """The tables whose rows are no one's data: an FTS index shrinks when it is optimised."""
-    names = manifest.get("shadow_tables")
-    if not isinstance(names, list):
-        return frozenset()
-    return frozenset(
-        name for name in names if isinstance(name, str) and not name.endswith("_content")
-    )
+    return frozenset(name for name in manifest.shadow_tables if not name.endswith("_content"))

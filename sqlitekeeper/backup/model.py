@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlitekeeper.backup.result import Seconds
 from sqlitekeeper.database.snapshot.snapshot import Source
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.state.history import Seen, Shipment
 
 # The name of a database at a destination: (destination, database).
@@ -54,12 +54,12 @@ class CheckedSnapshot:
     """
 
     staged: StagedSnapshot
-    manifests: Mapping[str, dict[str, Any]]
+    manifests: Mapping[str, Manifest]
     seconds: Seconds
     alarm: str | None = None
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         """The one that tells most of this snapshot: that of where it is new, if it is."""
         held = self.staged.held
         return next(

@@ -7,11 +7,9 @@ database is on hold, which may have been lifted there.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlitekeeper.destination.catalog import DatabaseCatalog, read_catalog
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.metadata import newest_manifests
 from sqlitekeeper.errors import KeeperError, as_keeper_error
@@ -30,7 +28,7 @@ class Previous:
     `others` are the hosts that have shipped there since this one did, where it did.
     """
 
-    manifests: Mapping[Key, Mapping[str, Any]]
+    manifests: Mapping[Key, Manifest]
     unread: frozenset[Key]
     others: Mapping[Key, str]
 
@@ -44,9 +42,7 @@ def previous_manifests(
 ) -> Previous:
     """What each destination had before; what cannot be read is told, and stays as recorded."""
     wanted = set(databases)
-    manifests: dict[Key, Mapping[str, Any]] = {
-        key: shipment.manifest for key, shipment in shipments.items() if key[1] in wanted
-    }
+    manifests = {key: shipment.manifest for key, shipment in shipments.items() if key[1] in wanted}
     unread: set[Key] = set()
     others: dict[Key, str] = {}
     for destination in destinations:
@@ -64,9 +60,9 @@ def previous_manifests(
         for database, manifest in found.items():
             if isinstance(manifest, Manifest):
                 own = manifests.get((to, database))
-                if own and manifest.raw.get("host") != own.get("host"):
-                    others[to, database] = str(manifest.raw.get("host"))
-                manifests[to, database] = manifest.raw
+                if own and manifest.host != own.host:
+                    others[to, database] = manifest.host
+                manifests[to, database] = manifest
             else:
                 unread.add((to, database))
                 text = f"what was shipped before cannot be read: {manifest.full_text}"
@@ -76,6 +72,6 @@ def previous_manifests(
 
 def _known(shipment: Shipment | None, catalog: DatabaseCatalog) -> bool:
     """Whether keeper's own record is all that there is to know of a database."""
-    if shipment is None or hold_of(shipment.manifest):
+    if shipment is None or shipment.manifest.hold:
         return False
     return catalog.newest is None or catalog.newest.object == shipment.object

@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlitekeeper.backup.model import Key
 from sqlitekeeper.backup.previous_manifests import Previous
 from sqlitekeeper.destination.catalog import read_catalog
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.layout import is_ahead, manifest_object
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.prune import carry_out, plan_prune, with_drills
 from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.events import Level, Listener, Note
@@ -33,7 +32,7 @@ class Pruner:
     policy: Policy
     state: Path
     previous: Previous
-    confirmed: Mapping[Key, Mapping[str, Any]]
+    confirmed: Mapping[Key, Manifest]
     paths: Mapping[str, Path]
     now: datetime
     on_event: Listener
@@ -49,20 +48,19 @@ class Pruner:
             if to == destination.to
             and (to, name) not in self.previous.unread
             and not self._is_shared((to, name))
-            and not hold_of(manifest)
+            and not manifest.hold
         }
         objects = dict(destination.listing or {})
         for manifest in manifests.values():
-            key, size = manifest["snapshot"]["object"], manifest["snapshot"]["bytes"]
-            for path in (key, manifest_object(key)):
-                objects.setdefault(path, RemoteObject(path, size))
+            for path in (manifest.object, manifest_object(manifest.object)):
+                objects.setdefault(path, RemoteObject(path, manifest.bytes))
         catalogs = read_catalog(destination.to, objects.values())
         drills = remembered_drills(self.state, destination.to, self.on_event)
         plans = []
         for name, manifest in manifests.items():
             catalog = with_drills(catalogs[name], drills)
             newest = catalog.newest
-            if newest and newest.object == manifest["snapshot"]["object"]:
+            if newest and newest.object == manifest.object:
                 plans.append(plan_prune(catalog, destination.to, self.policy, self.now))
             elif newest:
                 text = f"not pruned at {destination.to}: {newest.object} there is newer"
@@ -76,8 +74,8 @@ class Pruner:
     def _is_shared(self, key: Key) -> bool:
         """Whether another database was shipped there under this name, which is told."""
         to, name = key
-        source = self.previous.manifests.get(key, {}).get("source", {})
-        path = source.get("path") if isinstance(source, dict) else None
+        before = self.previous.manifests.get(key)
+        path = before.path if before else None
         if path is not None and path != str(self.paths[name]):
             others = f"of {path}"
             way_out = "unless it was moved, give one of the two another name in keeper.toml"

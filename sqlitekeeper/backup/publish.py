@@ -4,12 +4,12 @@ In that order, each confirmed by what the destination then holds.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from sqlitekeeper.backup.model import CheckedSnapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import latest_object, manifest_object
-from sqlitekeeper.destination.manifest import encode
 from sqlitekeeper.destination.metadata import store_metadata
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
@@ -20,7 +20,7 @@ def publish(
     folder: Path,
     destination: Destination,
     snapshots: Sequence[CheckedSnapshot],
-    confirmed_at: str,
+    confirmed_at: datetime,
 ) -> dict[str, str]:
     """Write the manifests of what has arrived, and latest.json of those that are whole.
 
@@ -29,14 +29,12 @@ def publish(
     """
     to = destination.to
     new = [one for one in snapshots if not one.staged.held[to]]
-    manifests = {manifest_object(one.staged.object): encode(one.manifests[to]) for one in new}
+    manifests = {manifest_object(one.staged.object): one.manifests[to].to_json() for one in new}
     try:
         failed = store_metadata(rclone, destination, manifests, folder)
         problems = {_database(path): text for path, text in failed.items()}
         latest = {
-            latest_object(one.staged.name): encode(
-                one.manifests[to] | {"confirmed_at": confirmed_at}
-            )
+            latest_object(one.staged.name): one.manifests[to].confirmed(confirmed_at).to_json()
             for one in snapshots
             if one.staged.name not in problems
         }

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlitekeeper.backup.model import CheckedSnapshot, Key, StagedSnapshot
 from sqlitekeeper.backup.result import BackupResult, Outcome, Seconds, Shipped
 from sqlitekeeper.database.snapshot.snapshot import Source
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.errors import CheckError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.state.history import History, Shipment
@@ -18,7 +19,7 @@ class AtDestination:
     """What came of a batch at one destination: what went wrong, by database, and what it took."""
 
     problems: Mapping[str, str]
-    confirmed_at: str
+    confirmed_at: datetime
     seconds: float
 
 
@@ -30,7 +31,7 @@ class RunRecord:
     on_event: Listener
     results: dict[Path, BackupResult] = field(default_factory=dict)
     sources: dict[Path, Source | None] = field(default_factory=dict)
-    confirmed: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    confirmed: dict[Key, Manifest] = field(default_factory=dict)
 
     def fail(self, name: str, path: Path, error: KeeperError) -> None:
         """Note why a database is not backed up."""
@@ -60,9 +61,8 @@ class RunRecord:
             arrived = [to for to, there in published.items() if staged.name not in there.problems]
             for to in arrived:
                 self.confirmed[to, staged.name] = manifest = one.manifests[to]
-                entry = manifest | {"confirmed_at": published[to].confirmed_at}
-                key = manifest["snapshot"]["object"]
-                shipments.append(Shipment(to, staged.name, key, entry))
+                latest = manifest.confirmed(published[to].confirmed_at)
+                shipments.append(Shipment(to, staged.name, manifest.object, latest))
             if arrived and staged.seen:
                 seen.append(staged.seen)
         try:
@@ -73,7 +73,7 @@ class RunRecord:
 
     def _result(self, one: CheckedSnapshot, published: Mapping[str, AtDestination]) -> BackupResult:
         """One database's result, told as a log line too."""
-        staged, checks = one.staged, one.manifest["checks"]
+        staged, manifest = one.staged, one.manifest
         problems = [
             there.problems[staged.name]
             for there in published.values()
@@ -88,21 +88,21 @@ class RunRecord:
             "; ".join(dict.fromkeys(reasons)) or None,
             bytes=staged.bytes,
             sha256=staged.sha256,
-            check="none" if checks["kind"] == "none" else "ok",
-            foreign_key_violations=checks["foreign_key_violations"],
-            tables=one.manifest["tables"],
+            check="none" if manifest.check_kind == "none" else "ok",
+            foreign_key_violations=manifest.foreign_key_violations,
+            tables=manifest.tables,
             shipped=tuple(self._shipped(one, to, there) for to, there in published.items()),
             seconds=Seconds(one.seconds.snapshot, one.seconds.check, round(seconds, 3)),
             exit_code=CheckError.exit_code if one.alarm else 1 if problems else 0,
         )
 
     def _shipped(self, one: CheckedSnapshot, to: str, there: AtDestination) -> Shipped:
-        staged, snapshot = one.staged, one.manifests[to]["snapshot"]
+        staged, manifest = one.staged, one.manifests[to]
         if staged.name in there.problems:
-            return Shipped(to, None, "failed", snapshot["bytes"])
+            return Shipped(to, None, "failed", manifest.bytes)
         outcome: Outcome = "unchanged" if staged.held[to] else "uploaded"
-        text = f"shipped to {to} as {snapshot['object']} in {there.seconds:.1f} s"
+        text = f"shipped to {to} as {manifest.object} in {there.seconds:.1f} s"
         if outcome == "unchanged":
-            text = f"unchanged, {to} holds it as {snapshot['object']}"
+            text = f"unchanged, {to} holds it as {manifest.object}"
         self.on_event(Note(staged.name, text))
-        return Shipped(to, snapshot["object"], outcome, snapshot["bytes"])
+        return Shipped(to, manifest.object, outcome, manifest.bytes)

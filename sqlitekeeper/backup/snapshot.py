@@ -82,6 +82,6 @@ class Staging:
         shipment = next(iter(held.values()), None)
         if shipment is None or not all(held.values()):
             return None
-        key, size = shipment.object, shipment.manifest["snapshot"]["bytes"]
+        key, size = shipment.object, shipment.manifest.bytes
         taken_at = self.earlier.clock()
         return StagedSnapshot(name, path, taken_at, key, seen.sha256, size, held, None, 0.0, now)

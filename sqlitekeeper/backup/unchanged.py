@@ -3,13 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlitekeeper.backup.model import Key
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.catalog import newest_snapshots
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.hold import HOLD
 from sqlitekeeper.destination.layout import (
     ObjectName,
     drill_record_object,
@@ -19,7 +17,7 @@ from sqlitekeeper.destination.layout import (
     random_token,
     snapshot_object,
 )
-from sqlitekeeper.destination.manifest import encode
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.state.history import Shipment
 
@@ -39,7 +37,7 @@ class EarlierSnapshots:
     force: bool
     clock: Callable[[], datetime]
     token: Callable[[], str] = random_token
-    manifests: Mapping[Key, Mapping[str, Any]] = field(default_factory=dict)
+    manifests: Mapping[Key, Manifest] = field(default_factory=dict)
     overtaken: set[Key] = field(default_factory=set)
     newest: dict[str, dict[str, ObjectName]] = field(init=False)
 
@@ -95,12 +93,12 @@ class EarlierSnapshots:
         One without a token does not count: two may have shipped it, and the manifest may be
         of the one, the snapshot of the other.
         """
-        manifest = self.manifests.get((destination.to, name), {})
-        if not manifest or manifest["snapshot"]["object"] != newest.snapshot:
+        manifest = self.manifests.get((destination.to, name))
+        if manifest is None or manifest.object != newest.snapshot:
             return None
         if newest.snapshot == snapshot_object(name, newest.taken_at):
             return None
-        return Shipment(destination.to, name, newest.snapshot, dict(manifest))
+        return Shipment(destination.to, name, newest.snapshot, manifest)
 
     def new_name(self, name: str) -> tuple[datetime, str]:
         """The time of a snapshot and its object, whose token nobody else has.
@@ -131,13 +129,13 @@ def is_lost(shipment: Shipment | None, destination: Destination) -> bool:
         return False
     listing = destination.listing or {}
     found = listing.get(shipment.object)
-    if found is None or found.bytes != shipment.manifest["snapshot"]["bytes"]:
+    if found is None or found.bytes != shipment.manifest.bytes:
         return True
     manifest = listing.get(manifest_object(found.path))
     # The record is latest.json's text: the manifest, and when it was last confirmed. A
     # hold that was lifted since, or told since, is in one of the two only.
-    text = {k: v for k, v in shipment.manifest.items() if k not in ("confirmed_at", HOLD)}
-    if manifest is None or manifest.bytes < len(encode(text)):
+    least = len(shipment.manifest.beside_its_snapshot().to_json())
+    if manifest is None or manifest.bytes < least:
         return True
     return destination.has(drill_record_object(found.path, "failed"))
 
@@ -149,5 +147,6 @@ def is_held(
     if shipment is None or is_lost(shipment, destination):
         return False
     manifest = shipment.manifest
-    proven = _STRENGTH[manifest["checks"]["kind"]] >= _STRENGTH[kind]
-    return proven and bool(manifest["snapshot"]["sha256"] == sha256)
+    # What another keeper calls its check proves nothing.
+    proven = _STRENGTH.get(manifest.check_kind, -1) >= _STRENGTH[kind]
+    return proven and manifest.sha256 == sha256

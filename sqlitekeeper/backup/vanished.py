@@ -27,9 +27,7 @@ def vanished(
     wanted, known = set(destinations), set(names)
     found = {}
     for (to, name), shipment in shipments.items():
-        source = shipment.manifest.get("source")
-        path = source.get("path") if isinstance(source, dict) else None
-        confirmed = _moment(shipment.manifest.get("confirmed_at"))
+        path, confirmed = shipment.manifest.path, shipment.manifest.confirmed_at
         if to not in wanted or name in known or not path or confirmed is None:
             continue
         if now - confirmed < TOLD_FOR and _is_gone(Path(path)):
@@ -44,10 +42,3 @@ def _is_gone(path: Path) -> bool:
         return not path.exists()
     except OSError:
         return False
-
-
-def _moment(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text))
-    except ValueError:
-        return None

@@ -8,9 +8,8 @@ from typing import Any
 
 from sqlitekeeper.destination.catalog import DrillOutcome, Snapshot
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.hold import with_hold
 from sqlitekeeper.destination.layout import drill_record_object, is_ahead
-from sqlitekeeper.destination.manifest import encode, parse_manifest, timestamp
+from sqlitekeeper.destination.manifest import Manifest, timestamp
 from sqlitekeeper.destination.metadata import fetch_metadata, store_metadata
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
@@ -91,8 +90,8 @@ def release_hold(rclone: Rclone, destination: Destination, latest: RemoteObject)
         KeeperError: it could not be read, or not be written.
     """
     contents = fetch_metadata(rclone, destination.to, [latest])
-    manifest = parse_manifest(contents.get(latest.path, b""), f"{destination.to}/{latest.path}")
-    text = encode(with_hold(manifest.raw, None))
+    manifest = Manifest.from_json(contents.get(latest.path, b""), f"{destination.to}/{latest.path}")
+    text = manifest.with_hold(None).to_json()
     if problem := store_metadata(rclone, destination, {latest.path: text}).get(latest.path):
         raise KeeperError(problem)
 

@@ -2,12 +2,13 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlitekeeper.database.check import Checked
 from sqlitekeeper.database.snapshot.snapshot import Source
+from sqlitekeeper.destination.hold import HOLD, Hold, hold_of, with_hold
 from sqlitekeeper.destination.layout import parse_object
 from sqlitekeeper.errors import KeeperError
 
@@ -16,6 +17,9 @@ MAX_MANIFEST_BYTES = 4 * 2**20
 PRIVATE_MODE = 0o600
 _ACL = re.compile(r"[ugmo]:\d*:[r-][w-][x-](,[ugmo]:\d*:[r-][w-][x-])*", re.ASCII)
 FORMAT = 1
+# Within the class, `bytes` is a number of them.
+Json = bytes
+_LATEST_ONLY = ("confirmed_at", HOLD)
 
 
 class ManifestError(KeeperError):
@@ -28,7 +32,10 @@ class NewerFormatError(ManifestError):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest whose every value has been looked at. Sizes in bytes."""
+    """A manifest whose every value has been looked at. Sizes in bytes.
+
+    `raw` is all of it as it was written, also what only newer keepers know.
+    """
 
     database: str
     host: str
@@ -44,43 +51,85 @@ class Manifest:
     foreign_key_violations: int | None
     raw: dict[str, Any]
 
+    @classmethod
+    def from_json(cls, data: Json, where: str) -> "Manifest":
+        """Read a manifest, which may be anyone's; `where` names it in errors.
 
-def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Read a manifest; `where` names it in errors.
+        Raises:
+            ManifestError: whatever is wrong with it, on one line.
+        """
+        if len(data) > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{where}: {len(data)} bytes are too many for a manifest")
+        try:
+            raw = json.loads(data)
+        except (ValueError, RecursionError):
+            raise ManifestError(f"{where}: is not JSON") from None
+        if not isinstance(raw, dict):
+            raise ManifestError(f"{where}: is not a manifest")
+        version = raw.get("format")
+        if version != FORMAT or isinstance(version, bool):
+            text = f"{where}: manifest of format {version!r:.60}, this keeper reads format {FORMAT}"
+            if isinstance(version, int) and version > FORMAT:
+                raise NewerFormatError(text, hint="upgrade keeper")
+            raise ManifestError(text)
+        try:
+            return _typed(raw)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
 
-    Raises:
-        ManifestError: whatever is wrong with it, on one line.
-    """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ManifestError(f"{where}: {len(data)} bytes are too many for a manifest")
-    try:
-        raw = json.loads(data)
-    except (ValueError, RecursionError):
-        raise ManifestError(f"{where}: is not JSON") from None
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{where}: is not a manifest")
-    version = raw.get("format")
-    if version != FORMAT or isinstance(version, bool):
-        text = f"{where}: manifest of format {version!r:.60}, this keeper reads format {FORMAT}"
-        if isinstance(version, int) and version > FORMAT:
-            raise NewerFormatError(text, hint="upgrade keeper")
-        raise ManifestError(text)
-    try:
-        return _typed(raw)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
+    def to_json(self) -> Json:
+        """The manifest as the bytes of a file."""
+        return encode(self.raw)
+
+    @property
+    def hold(self) -> Hold | None:
+        """The hold that it tells of, if any."""
+        return hold_of(self.raw)
+
+    @property
+    def check_kind(self) -> str:
+        """How the snapshot was checked."""
+        return str(self.raw["checks"].get("kind"))
+
+    @property
+    def path(self) -> str | None:
+        """Where the database lay, if that is said."""
+        found = self.raw["source"].get("path")
+        return found if isinstance(found, str) else None
+
+    @property
+    def shadow_tables(self) -> frozenset[str]:
+        """The tables that belong to virtual ones, where they are told."""
+        names = self.raw.get("shadow_tables")
+        if not isinstance(names, list):
+            return frozenset()
+        return frozenset(name for name in names if isinstance(name, str))
+
+    def with_hold(self, hold: Hold | None) -> "Manifest":
+        """The same manifest with this hold, or with none."""
+        return replace(self, raw=with_hold(self.raw, hold))
+
+    def confirmed(self, at: datetime) -> "Manifest":
+        """The manifest as latest.json has it when its snapshot was found there at that time."""
+        at = at.astimezone(UTC).replace(microsecond=0)
+        return replace(self, confirmed_at=at, raw=self.raw | {"confirmed_at": timestamp(at)})
+
+    def beside_its_snapshot(self) -> "Manifest":
+        """The manifest without what is in latest.json only, or may be: when, and a hold."""
+        plain = {key: value for key, value in self.raw.items() if key not in _LATEST_ONLY}
+        return replace(self, confirmed_at=None, raw=plain)
 
 
-def refuse_large(manifest: dict[str, Any]) -> None:
+def refuse_large(manifest: Manifest) -> None:
     """Refuse a manifest that could not be read again.
 
     Raises:
         KeeperError: it would be larger than what is read, with room for a hold.
     """
-    size, most = len(encode(manifest)), MAX_MANIFEST_BYTES - 256 * 1024
+    size, most = len(manifest.to_json()), MAX_MANIFEST_BYTES - 256 * 1024
     if size > most:
         raise KeeperError(
-            f"{manifest['database']}: the names of its {len(manifest['tables']):,} tables are too"
+            f"{manifest.database}: the names of its {len(manifest.tables):,} tables are too"
             f" long: a manifest may have {most:,} bytes, and this one would have {size:,}",
             hint="back it up by other means; please report what needs so many tables",
         )
@@ -167,13 +216,13 @@ def build_manifest(
     snapshot_object: str,
     checked: Checked,
     versions: Versions,
-) -> dict[str, Any]:
-    """The manifest of a snapshot, ready for JSON; the keys are the design's."""
+) -> Manifest:
+    """The manifest of a snapshot; the keys are the design's."""
     facts = asdict(source)
     del facts["settled"]  # of that moment only
     if source.acl is None:
         del facts["acl"]
-    return {
+    raw = {
         "format": FORMAT,
         "database": database,
         "host": host,
@@ -195,6 +244,7 @@ def build_manifest(
         | ({"unchecked": list(checked.unchecked)} if checked.unchecked else {}),
         "versions": asdict(versions),
     }
+    return _typed(raw)
 
 
 def encode(manifest: dict[str, Any]) -> bytes:

@@ -13,7 +13,6 @@ from sqlitekeeper.destination.manifest import (
     MAX_MANIFEST_BYTES,
     Manifest,
     ManifestError,
-    parse_manifest,
 )
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.filesystem.private_folder import private_folder, remove_litter
@@ -131,7 +130,7 @@ def read_manifest(
     where = f"{to.rstrip('/')}/{item.path}"
     try:
         if item.path in contents:
-            return parse_manifest(contents[item.path], where)
+            return Manifest.from_json(contents[item.path], where)
     except ManifestError as error:
         return error
     if item.bytes > MAX_MANIFEST_BYTES:
@@ -248,7 +247,7 @@ def _is_refreshed(found: bytes, sent: bytes) -> bool:
     if found == sent:
         return True
     try:
-        theirs, ours = (parse_manifest(text, "") for text in (found, sent))
+        theirs, ours = (Manifest.from_json(text, "") for text in (found, sent))
     except ManifestError:
         return False
     return (

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
 from sqlitekeeper.destination.drill_records import DrillRecord
-from sqlitekeeper.destination.hold import hold_of, on_hold
+from sqlitekeeper.destination.hold import on_hold
 from sqlitekeeper.destination.layout import is_ahead, parse_object
 from sqlitekeeper.destination.manifest import Manifest, ManifestError
 from sqlitekeeper.destination.metadata import newest_manifests
@@ -199,7 +199,7 @@ def blocks(rclone: Rclone, to: str, catalogs: Sequence[DatabaseCatalog]) -> dict
 def _block(name: str, manifest: Manifest | ManifestError) -> PruneBlock | None:
     if isinstance(manifest, ManifestError):
         return PruneBlock(NOT_READ, manifest.full_text, manifest)
-    hold = hold_of(manifest.raw)
+    hold = manifest.hold
     return PruneBlock(ON_HOLD, on_hold(name, hold.tables)) if hold else None
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot, Subject
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import DrillRecord, drill_records_of, last_drills
-from sqlitekeeper.destination.hold import hold_of, on_hold
+from sqlitekeeper.destination.hold import on_hold
 from sqlitekeeper.destination.layout import is_ahead
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, timestamp
 from sqlitekeeper.destination.metadata import read_manifest, try_metadata
@@ -219,7 +219,7 @@ def _confirmed_at(
         return None
     if _is_cut(held, latest):
         return None
-    if hold := hold_of(latest.raw):
+    if hold := latest.hold:
         notes.append(on_hold(catalog.database, hold.tables))
     if latest.confirmed_at and is_ahead(latest.confirmed_at, now):
         said = timestamp(latest.confirmed_at)

@@ -4,9 +4,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from sqlitekeeper.database.files import last_written
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.doctor.finding import BackupPlan, Finding, on_host
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.state.history import History, Shipment
@@ -54,6 +54,6 @@ def _freshness(
     return Finding("warn", name, "last_backup", message, fix)
 
 
-def _last_seen(manifest: Mapping[str, Any]) -> datetime:
+def _last_seen(manifest: Manifest) -> datetime:
     """When a snapshot was last confirmed to be what the database holds, or else taken."""
-    return datetime.fromisoformat(manifest.get("confirmed_at") or manifest["taken_at"])
+    return manifest.confirmed_at or manifest.taken_at

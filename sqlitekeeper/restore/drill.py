@@ -30,7 +30,6 @@ from sqlitekeeper.destination.drill_records import (
     release_hold,
     write_drill_records,
 )
-from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.layout import latest_object, manifest_object, parse_object
 from sqlitekeeper.destination.manifest import Manifest, ManifestError, NewerFormatError, timestamp
 from sqlitekeeper.destination.metadata import read_manifest, try_metadata
@@ -303,7 +302,7 @@ class _AtDestination:
         """Let a database be pruned again, if it is on hold, and its newest snapshot was proven."""
         entry = self.listing.get(latest_object(subject.name))
         seen = read_manifest(entry, self.metadata, self.to) if entry else None
-        if entry is None or not isinstance(seen, Manifest) or not hold_of(seen.raw):
+        if entry is None or not isinstance(seen, Manifest) or not seen.hold:
             return
         if result.object != seen.object:
             # An older one may be from before the loss, and says nothing of what is left.

@@ -17,11 +17,12 @@ import apsw
 from sqlitekeeper.database.measure import Measurement
 from sqlitekeeper.errors import BusyError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note
-from sqlitekeeper.state.history_file import HistoryFile, UnusableError, immediately, path_key
+from sqlitekeeper.state.history_file import HistoryFile, immediately, path_key
 from sqlitekeeper.state.thinning import DAY_MS, thin
 
 if TYPE_CHECKING:
     from sqlitekeeper.destination.drill_records import DrillRecord
+    from sqlitekeeper.destination.manifest import Manifest
 
 THIN_EVERY_MS = DAY_MS
 # The newest samples come back whole, so that what happened run by run can be seen.
@@ -67,7 +68,7 @@ class Shipment:
     destination: str
     database: str
     object: str
-    manifest: dict[str, Any]
+    manifest: "Manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,10 @@ class History(HistoryFile):
         with self.open() as connection, immediately(connection):
             connection.executemany(
                 "INSERT OR REPLACE INTO shipment VALUES (?, ?, ?, ?)",
-                ((s.destination, s.database, s.object, json.dumps(s.manifest)) for s in shipments),
+                (
+                    (s.destination, s.database, s.object, json.dumps(s.manifest.raw))
+                    for s in shipments
+                ),
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)",
@@ -172,6 +176,9 @@ class History(HistoryFile):
         Raises:
             KeeperError: the history cannot be read.
         """
+        # Late: most users of the history do not need it.
+        from sqlitekeeper.destination.manifest import Manifest, ManifestError
+
         if not self.path.exists():
             return {}
         names = None if databases is None else json.dumps(list(databases))
@@ -181,12 +188,12 @@ class History(HistoryFile):
                 " WHERE :names IS NULL OR database IN (SELECT value FROM json_each(:names))",
                 {"names": names},
             ).fetchall()
-            try:
-                shipments = [
-                    Shipment(str(to), str(db), str(o), json.loads(str(m))) for to, db, o, m in rows
-                ]
-            except ValueError as error:
-                raise UnusableError(f"a shipment: {error}") from None
+        shipments = []
+        for to, database, name, text in rows:
+            # Of what cannot be read nothing is known: it is shipped again.
+            with suppress(ManifestError):
+                manifest = Manifest.from_json(str(text).encode(), "a shipment")
+                shipments.append(Shipment(str(to), str(database), str(name), manifest))
         found = {(one.destination, one.database): one for one in shipments}
         # What was shipped to "b2:bucket/" lies at "b2:bucket", as that is called now.
         for one in shipments:

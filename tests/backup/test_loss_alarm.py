@@ -15,6 +15,7 @@ from sqlitekeeper.destination.hold import Hold, hold_of, on_hold, with_hold
 from sqlitekeeper.destination.layout import parse_object
 from tests.conftest import BackupConfig, Keeper, MakeDatabase, Outcome, WrapRclone
 from tests.histories import add_history, days_ago, whole
+from tests.manifests import manifest_of
 
 LAST_TWO = {"keep_last": 2, "keep_daily": 0, "keep_weekly": 0, "keep_monthly": 0}
 HOLD = {"since": "2026-11-01T03:00:00+00:00", "tables": {"t": [1000, 7]}}
@@ -76,11 +77,11 @@ def test_a_hold_survives_the_way_through_a_manifest() -> None:
 
 def test_a_second_loss_is_added_to_the_hold() -> None:
     """Each table's rows from before its first loss, and after its last."""
-    before = {"tables": {"t": 400, "u": 500}, "hold": HOLD}
+    before = manifest_of(tables={"t": 400, "u": 500}, hold=HOLD)
     alarm = LossAlarm(0.5, before={("to", "app"): before})
-    fresh = {"database": "app", "taken_at": "later", "tables": {"t": 2, "u": 1}}
+    fresh = manifest_of(tables={"t": 2, "u": 1})
     lost = alarm.lost_rows("to", fresh)
-    assert alarm.on_hold("to", fresh, lost)["hold"] == {
+    assert alarm.on_hold("to", fresh, lost).raw["hold"] == {
         "since": HOLD["since"],
         "tables": {"t": [1000, 2], "u": [500, 1]},
     }

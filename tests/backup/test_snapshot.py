@@ -21,7 +21,7 @@ from sqlitekeeper.database.snapshot.fingerprint import fingerprint
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import manifest_object, random_token, snapshot_object
-from sqlitekeeper.destination.manifest import Versions, encode
+from sqlitekeeper.destination.manifest import Manifest, Versions, encode
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError
 from sqlitekeeper.events import Event, Level, Listener, Note, Tick, ignore
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -45,7 +45,7 @@ class Run:
     force: bool = False
     clock: Callable[[], datetime] = lambda: NOW
     token: Callable[[], str] = random_token
-    manifests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    manifests: dict[tuple[str, str], Manifest] = field(default_factory=dict)
 
     @property
     def staging(self) -> Staging:
@@ -104,8 +104,9 @@ def warnings(heard: list[Event]) -> list[str]:
 def after_shipping(run: Run, checked: CheckedSnapshot, **manifest: Any) -> Run:
     """The next run, whose destination holds what was staged."""
     staged = checked.staged
-    shipment = Shipment("lab:x", staged.name, staged.object, checked.manifest | manifest)
-    paper_bytes = len(encode(shipment.manifest))
+    values = encode(checked.manifest.raw | manifest)
+    shipment = Shipment("lab:x", staged.name, staged.object, Manifest.from_json(values, "manifest"))
+    paper_bytes = len(values)
     paths = {
         staged.object: staged.bytes,
         manifest_object(staged.object): paper_bytes,
@@ -255,7 +256,7 @@ def test_free_pages_are_not_shipped(run: Run, make_database: MakeDatabase) -> No
 
     checked = prepare(run, "app", path)
 
-    source = checked.manifest["source"]
+    source = checked.manifest.raw["source"]
     assert checked.staged.bytes < source["bytes"] / 2
     assert source["free_pages"] > 50
     assert count_rows(snapshot_file(run, checked)) == 50
@@ -271,7 +272,7 @@ def test_name_carries_the_time_it_was_taken(run: Run, make_database: MakeDatabas
     checked = prepare(run, "app", make_database(rows=1))
 
     assert checked.staged.object == KEY
-    assert checked.manifest["taken_at"] == "2026-11-23T03:00:00+00:00"
+    assert checked.manifest.raw["taken_at"] == "2026-11-23T03:00:00+00:00"
 
 
 def test_object_of_the_same_second_is_not_overwritten(
@@ -284,7 +285,7 @@ def test_object_of_the_same_second_is_not_overwritten(
     checked = prepare(busy, "app", make_database(rows=1))
 
     assert checked.staged.object.startswith("app/app-20261123T030001Z-")
-    assert checked.manifest["taken_at"] == "2026-11-23T03:00:01+00:00"
+    assert checked.manifest.raw["taken_at"] == "2026-11-23T03:00:01+00:00"
 
 
 def test_manifest_describes_source_and_snapshot(run: Run, make_database: MakeDatabase) -> None:
@@ -293,7 +294,7 @@ def test_manifest_describes_source_and_snapshot(run: Run, make_database: MakeDat
 
     checked = prepare(run, "app", path)
 
-    manifest = checked.manifest
+    manifest = checked.manifest.raw
     assert manifest["database"] == "app"
     assert manifest["host"] == "web1"
     assert manifest["source"]["path"] == str(path)
@@ -332,7 +333,7 @@ def test_foreign_key_violations_are_a_warning(
 
     checked = prepare(run, "app", path, heard.append)
 
-    assert checked.manifest["checks"]["foreign_key_violations"] == 1
+    assert checked.manifest.raw["checks"]["foreign_key_violations"] == 1
     assert warnings(heard) == ["1 foreign-key violation (see PRAGMA foreign_key_check)"]
 
 
@@ -345,7 +346,7 @@ def test_malformed_foreign_key_is_a_warning(
 
     checked = prepare(run, "app", path, heard.append)
 
-    assert checked.manifest["checks"]["foreign_key_violations"] is None
+    assert checked.manifest.raw["checks"]["foreign_key_violations"] is None
     assert "could not be checked" in warnings(heard)[0]
 
 
@@ -369,7 +370,7 @@ def test_weaker_check_is_told_as_such(run: Run, make_database: MakeDatabase) -> 
 
     checked = prepare(replace(run, kind="quick"), "app", path)
 
-    assert checked.manifest["checks"]["kind"] == "quick"
+    assert checked.manifest.raw["checks"]["kind"] == "quick"
 
 
 def test_damaged_source_leaves_nothing(run: Run, make_database: MakeDatabase) -> None:
@@ -421,7 +422,7 @@ def test_content_that_is_held_already_is_not_staged(run: Run, make_database: Mak
     second = prepare(after_shipping(run, first), "app", path)
 
     assert second.staged.is_unchanged
-    assert second.manifests["lab:x"]["snapshot"]["object"] == first.staged.object
+    assert second.manifests["lab:x"].object == first.staged.object
     assert second.manifest == first.manifest
     assert not snapshot_file(run, second).exists()
 
@@ -459,7 +460,7 @@ def test_stricter_check_than_before_stages_again(run: Run, make_database: MakeDa
     second = prepare(after_shipping(run, first), "app", path)
 
     assert not second.staged.is_unchanged
-    assert second.manifest["checks"]["kind"] == "integrity"
+    assert second.manifest.check_kind == "integrity"
 
 
 def test_vanished_snapshot_is_staged_again_with_a_warning(
@@ -500,7 +501,7 @@ def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
     """Beside one without a token the manifest may be another shipper's."""
     path = make_database(rows=5)
     run = after_shipping(run, prepare(run, "app", path))
-    own = run.shipments["lab:x", "app"].manifest
+    own = run.shipments["lab:x", "app"].manifest.raw
     theirs = snapshot_object("app", NOW + timedelta(minutes=1), token)
     manifest = own | {"host": "web2", "snapshot": own["snapshot"] | {"object": theirs}}
     listing = dict(run.destinations[0].listing or {})
@@ -512,14 +513,14 @@ def test_newer_snapshot_of_another_counts_where_its_name_is_its_own(
     run = replace(
         run,
         destinations=(Destination("lab:x", listing),),
-        manifests={("lab:x", "app"): manifest},
+        manifests={("lab:x", "app"): Manifest.from_json(encode(manifest), "manifest")},
         clock=lambda: NOW + timedelta(minutes=2),
     )
 
     checked = prepare(run, "app", path)
 
     assert checked.staged.is_unchanged is held
-    assert (checked.manifests["lab:x"]["snapshot"]["object"] == theirs) is held
+    assert (checked.manifests["lab:x"].object == theirs) is held
 
 
 # What is remembered of the file

@@ -6,7 +6,6 @@ import stat
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 from sqlitekeeper.state.history import Shipment
 from tests.conftest import S3, WrapRclone
+from tests.manifests import manifest_of
 
 TAKEN_AT = datetime(2026, 11, 23, 3, tzinfo=UTC)
 CONFIRMED_AT = "2026-11-23T03:00:05+00:00"
@@ -53,7 +53,8 @@ def snapshot(
         file.parent.mkdir(parents=True)
         file.write_bytes(CONTENT)
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    manifest: dict[str, Any] = {"database": name, "snapshot": {"object": key, "sha256": sha256}}
+    facts = {"object": key, "bytes": len(CONTENT), "sha256": sha256}
+    manifest = manifest_of(database=name, snapshot=facts)
     held = {str(to): None if is_new else Shipment(str(to), name, key, manifest)}
     staged = StagedSnapshot(
         name, Path(f"/{name}"), TAKEN_AT, key, sha256, len(CONTENT), held, None, 0.0, None
@@ -67,10 +68,11 @@ def ship(folder: Path, *snapshots: CheckedSnapshot) -> dict[str, str]:
     destination = Destination(to, None)
     uploader = Uploader(Rclone(partial(find_rclone, None)), folder, destination)
     sent = [one.staged for one in snapshots if not one.staged.held[to]]
+    confirmed_at = datetime.fromisoformat(CONFIRMED_AT)
     errors = uploader.upload(sent)
     errors |= uploader.read_back([one for one in sent if one.name not in errors])
     arrived = [one for one in snapshots if one.staged.name not in errors]
-    return errors | publish(uploader.rclone, folder, destination, arrived, CONFIRMED_AT)
+    return errors | publish(uploader.rclone, folder, destination, arrived, confirmed_at)
 
 
 def names(to: Path) -> list[str]:
@@ -224,7 +226,7 @@ def test_stale_latest_is_found_out(folder: Path, to: Path, wrap_rclone: WrapRclo
         folder,
         Destination(f"disk:{to}", {}),
         [snapshot(folder, f"disk:{to}", is_new=False)],
-        CONFIRMED_AT.replace("5", "6"),
+        datetime.fromisoformat(CONFIRMED_AT.replace("5", "6")),
     )
 
     assert "is an older one" in errors["app"]

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,32 +12,29 @@ from sqlitekeeper.backup.unchanged import is_held, is_lost
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.catalog import newest_snapshots
 from sqlitekeeper.destination.destination import Destination, list_destination
-from sqlitekeeper.destination.manifest import encode
+from sqlitekeeper.destination.layout import manifest_object
 from sqlitekeeper.filesystem.flush import sync_to_disk
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.rclone.program import find_rclone
 from sqlitekeeper.state.history import Shipment
 from tests.conftest import NOBODY, REPOSITORY, as_ordinary_user
+from tests.manifests import SHA256, SNAPSHOT, manifest_of
 
-SNAPSHOT, MANIFEST = "app/app-1.sqlite3", "app/app-1.json"
-SHA256 = "ab" * 32
+MANIFEST = manifest_object(SNAPSHOT)
 
 
-def shipment(kind: CheckKind = "integrity") -> Shipment:
-    manifest: dict[str, Any] = {
-        "snapshot": {"object": SNAPSHOT, "bytes": 100, "sha256": SHA256},
-        "checks": {"kind": kind},
-    }
-    return Shipment("lab:x", "app", SNAPSHOT, manifest)
+def shipment(kind: str = "integrity") -> Shipment:
+    checks = {"kind": kind, "foreign_key_violations": 0}
+    return Shipment("lab:x", "app", SNAPSHOT, manifest_of(checks=checks))
 
 
 def listed(*objects: RemoteObject) -> Destination:
     return Destination("lab:x", {one.path: one for one in objects})
 
 
-def listed_whole(kind: CheckKind = "integrity") -> Destination:
-    manifest = RemoteObject(MANIFEST, len(encode(shipment(kind).manifest)))
+def listed_whole(kind: str = "integrity") -> Destination:
+    manifest = RemoteObject(MANIFEST, len(shipment(kind).manifest.to_json()))
     return listed(RemoteObject(SNAPSHOT, 100), manifest)
 
 
@@ -58,6 +54,11 @@ def test_whole_shipment_is_held() -> None:
     """Snapshot of the right size and manifest are there, and the content is the same."""
     assert is_held(shipment(), WHOLE, SHA256, "integrity")
     assert not is_lost(shipment(), WHOLE)
+
+
+def test_check_that_nobody_knows_proves_nothing() -> None:
+    """Whoever else ships there may write what they like into a manifest."""
+    assert not is_held(shipment("sworn"), listed_whole("sworn"), SHA256, "none")
 
 
 @pytest.mark.parametrize("destination", BROKEN.values(), ids=BROKEN)

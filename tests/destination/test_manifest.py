@@ -11,6 +11,7 @@ from sqlitekeeper.database.check import Checked, CheckKind
 from sqlitekeeper.database.snapshot.snapshot import Source
 from sqlitekeeper.destination.manifest import Versions, build_manifest, encode, timestamp
 
+OBJECT = "app/app-20261123T030000Z-k3f9q.sqlite3"
 SOURCE = Source(
     path=Path("/srv/app.sqlite3"),
     bytes=8192,
@@ -32,7 +33,7 @@ def manifest_of(
     checked = Checked(8192, "ab" * 32, kind, 0, tables or {"t": 1}, "cd" * 32)
     taken_at = datetime(2026, 11, 23, 4, 0, 0, tzinfo=timezone(timedelta(hours=1)))
     versions = Versions("0.1.0", "3.54.1", "v1.75.2")
-    return build_manifest("app", "web1", taken_at, SOURCE, "app/app-x.sqlite3", checked, versions)
+    return build_manifest("app", "web1", taken_at, SOURCE, OBJECT, checked, versions).raw
 
 
 def test_manifest_has_the_keys_of_the_design() -> None:
@@ -56,7 +57,7 @@ def test_manifest_has_the_keys_of_the_design() -> None:
             "mode": 0o640,
             "method": "vacuum",
         },
-        "snapshot": {"object": "app/app-x.sqlite3", "bytes": 8192, "sha256": "ab" * 32},
+        "snapshot": {"object": OBJECT, "bytes": 8192, "sha256": "ab" * 32},
         "schema_sha256": "cd" * 32,
         "tables": {"t": 1},
         "checks": {"kind": "integrity", "integrity": "ok", "foreign_key_violations": 0},

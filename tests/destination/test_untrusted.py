@@ -13,7 +13,6 @@ from sqlitekeeper.destination.manifest import (
     Manifest,
     ManifestError,
     NewerFormatError,
-    parse_manifest,
 )
 
 GOOD: dict[str, Any] = {
@@ -42,7 +41,7 @@ def changed(path: str, value: object) -> bytes:
 
 def test_good_manifest_is_read_in_utc() -> None:
     """Unknown keys are left alone, times come out in UTC."""
-    manifest = parse_manifest(json.dumps(GOOD).encode(), "here")
+    manifest = Manifest.from_json(json.dumps(GOOD).encode(), "here")
     assert manifest.confirmed_at is not None
     assert manifest.confirmed_at.isoformat() == "2026-11-24T03:00:00+00:00"
     assert (manifest.object, manifest.tables) == (GOOD["snapshot"]["object"], {"t": 10})
@@ -67,7 +66,7 @@ def test_good_manifest_is_read_in_utc() -> None:
 def test_what_is_no_manifest_is_an_error_of_one_line(data: bytes) -> None:
     """The error names the place, and does not repeat what came."""
     with pytest.raises(ManifestError) as caught:
-        parse_manifest(data, "lab:x/app/latest.json")
+        Manifest.from_json(data, "lab:x/app/latest.json")
     assert caught.value.message.startswith("lab:x/app/latest.json: ")
     assert len(caught.value.full_text) < 200
     assert "\n" not in caught.value.full_text
@@ -105,7 +104,7 @@ def test_what_is_no_manifest_is_an_error_of_one_line(data: bytes) -> None:
 def test_wrong_value_is_refused(path: str, value: object) -> None:
     """A type, a range or a name that cannot be makes the whole manifest unusable."""
     with pytest.raises(ManifestError, match=r"here: manifest: "):
-        parse_manifest(changed(path, value), "here")
+        Manifest.from_json(changed(path, value), "here")
 
 
 @pytest.mark.parametrize("name", ["..", ".", "-rf", ".hidden"])
@@ -114,13 +113,13 @@ def test_name_that_leads_elsewhere_is_refused(name: str) -> None:
     manifest = copy.deepcopy(GOOD) | {"database": name}
     manifest["snapshot"]["object"] = f"{name}/{name}-20261123T030000Z.sqlite3"
     with pytest.raises(ManifestError, match="is no snapshot of"):
-        parse_manifest(json.dumps(manifest).encode(), "here")
+        Manifest.from_json(json.dumps(manifest).encode(), "here")
 
 
 def test_newer_format_asks_for_an_upgrade() -> None:
     """A manifest of format 2 is no damage."""
     with pytest.raises(NewerFormatError, match="format 2") as caught:
-        parse_manifest(changed("format", 2), "here")
+        Manifest.from_json(changed("format", 2), "here")
     assert caught.value.hint == "upgrade keeper"
 
 
@@ -128,7 +127,7 @@ def test_newer_format_asks_for_an_upgrade() -> None:
 def test_other_formats_are_just_wrong(version: object) -> None:
     """What is no format at all is not from the future."""
     with pytest.raises(ManifestError) as caught:
-        parse_manifest(changed("format", version), "here")
+        Manifest.from_json(changed("format", version), "here")
     assert not isinstance(caught.value, NewerFormatError)
     assert len(caught.value.full_text) < 200
 
@@ -144,7 +143,7 @@ _JSON = st.recursive(
 def test_any_value_anywhere_is_read_or_refused(path: str, value: object) -> None:
     """Nothing that JSON can say makes anything but a manifest or a ManifestError."""
     try:
-        manifest = parse_manifest(changed(path, value), "here")
+        manifest = Manifest.from_json(changed(path, value), "here")
     except ManifestError:
         return
     assert isinstance(manifest, Manifest)

@@ -19,6 +19,7 @@ from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.state.history import History, Shipment
 from tests.catalogs import copied, edit, ship_once
 from tests.conftest import S3, Keeper, MakeDatabase, Mount, OtherUser, WrapRclone
+from tests.manifests import manifest_of
 
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 RCLONE = Path(sys.executable).with_name("rclone")
@@ -51,7 +52,8 @@ def remembered(plan: BackupPlan) -> Callable[..., None]:
 
     def remember(hours: float, **manifest: str) -> None:
         taken_at = {"taken_at": timestamp(NOW - timedelta(hours=hours))}
-        shipment = Shipment(plan.to[0], "app", "app/app.sqlite3", taken_at | manifest)
+        values = manifest_of(**(taken_at | manifest))
+        shipment = Shipment(plan.to[0], "app", values.object, values)
         History(plan.state).add_shipments([shipment])
 
     return remember

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from sqlitekeeper.database.check import check_snapshot
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
-from sqlitekeeper.destination.manifest import Manifest, parse_manifest
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.doctor.database import diagnose_database
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.filesystem.checksum import sha256_of
@@ -170,7 +170,7 @@ def test_proving_a_damaged_snapshot_is_answered(
     file.write_bytes(found.applied(sound.data))
     facts = {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     manifest = GOOD | {"snapshot": GOOD["snapshot"] | facts}
-    parsed: Manifest = parse_manifest(json.dumps(manifest).encode(), "here")
+    parsed: Manifest = Manifest.from_json(json.dumps(manifest).encode(), "here")
 
     proof = answers(verify, file, parsed)
 

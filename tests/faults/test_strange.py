@@ -13,7 +13,7 @@ from sqlitekeeper.database.maintain.convert import convert, plan_conversion
 from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.database.measure import AutoVacuum
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
-from sqlitekeeper.destination.manifest import parse_manifest
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.report.tables import table_spaces
@@ -92,7 +92,9 @@ def test_drill_of_a_strange_snapshot_proves_it(tmp_path: Path, kind: str) -> Non
     checks = {"kind": "integrity", "foreign_key_violations": checked.foreign_key_violations}
     manifest = GOOD | {"snapshot": GOOD["snapshot"] | facts, "tables": checked.tables}
 
-    proof = verify(file, parse_manifest(json.dumps(manifest | {"checks": checks}).encode(), "here"))
+    proof = verify(
+        file, Manifest.from_json(json.dumps(manifest | {"checks": checks}).encode(), "here")
+    )
 
     assert (proof.sha256_ok, proof.check, proof.rows_ok) == (True, "ok", True)
 

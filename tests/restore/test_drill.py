@@ -12,7 +12,7 @@ import pytest
 
 from sqlitekeeper.destination.catalog import Subject
 from sqlitekeeper.destination.destination import list_destination
-from sqlitekeeper.destination.manifest import Manifest, parse_manifest
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.events import Event, Note
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
@@ -72,7 +72,7 @@ def marks(to: Path) -> list[Path]:
 
 
 def load(snapshot: Path) -> Manifest:
-    return parse_manifest(manifest_beside(snapshot).read_bytes(), "manifest")
+    return Manifest.from_json(manifest_beside(snapshot).read_bytes(), "manifest")
 
 
 def test_sound_snapshot_is_proven(to: Path, staging: Path) -> None:

@@ -14,6 +14,7 @@ from sqlitekeeper.state.history import History, HistoryPoint, Shipment
 from sqlitekeeper.state.history_file import FORMAT, SetAsideError
 from sqlitekeeper.state.thinning import HOUR_MS, thin
 from tests.conftest import contents
+from tests.manifests import manifest_of
 
 MONDAY = datetime(2026, 11, 23, 3, tzinfo=UTC)
 TUESDAY = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -81,23 +82,23 @@ def test_newest_shipment_replaces_the_last(tmp_path: Path) -> None:
     """One for each destination and database."""
     history = History(tmp_path / "state")
     for number in (1, 2):
-        history.add_shipments([Shipment("b2:x", "app", f"app-{number}", {"n": number})])
+        history.add_shipments([Shipment("b2:x", "app", f"app-{number}", manifest_of(n=number))])
 
     assert history.shipments() == {
-        ("b2:x", "app"): Shipment("b2:x", "app", "app-2", {"n": 2}),
+        ("b2:x", "app"): Shipment("b2:x", "app", "app-2", manifest_of(n=2)),
     }
 
 
 def test_shipment_to_a_remote_with_a_slash_after_it_is_known_without(tmp_path: Path) -> None:
     """Such a destination loses its slash when it is read; what lies there is not shipped again."""
     history = History(tmp_path / "state")
-    old = [Shipment(to, "app", "app-1", {}) for to in ("b2:x/", "b2:y/", "b2:/")]
-    history.add_shipments([*old, Shipment("b2:x", "app", "app-2", {})])
+    old = [Shipment(to, "app", "app-1", manifest_of()) for to in ("b2:x/", "b2:y/", "b2:/")]
+    history.add_shipments([*old, Shipment("b2:x", "app", "app-2", manifest_of())])
 
     found = history.shipments()
 
     assert found["b2:x", "app"].object == "app-2"
-    assert found["b2:y", "app"] == Shipment("b2:y", "app", "app-1", {})
+    assert found["b2:y", "app"] == Shipment("b2:y", "app", "app-1", manifest_of())
     assert ("b2:", "app") not in found
 
 
