@@ -39,14 +39,14 @@ def test_a_part_alone_is_an_orphan(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("marks", "mark"),
+    ("records", "outcome"),
     [([], None), (["proven"], "proven"), (["failed"], "failed"), (["proven", "failed"], "failed")],
 )
-def test_the_mark_of_a_drill_is_seen(marks: list[str], drill_outcome: str | None) -> None:
+def test_the_record_of_a_drill_is_seen(records: list[str], outcome: str | None) -> None:
     """Of two that contradict each other the worse one counts."""
-    paths = [f"{DAY1}.{one}.json" for one in marks]
+    paths = [f"{DAY1}.{one}.json" for one in records]
     (found,) = shelf(f"{DAY1}.sqlite3", f"{DAY1}.json", *paths).snapshots
-    assert found.drill_outcome == drill_outcome
+    assert found.drill_outcome == outcome
     assert [paper.path for paper in found.metadata] == [f"{DAY1}.json", *paths]
 
 

@@ -141,14 +141,13 @@ def test_no_manifest_is_ever_without_its_snapshot(
     """Those that go are gone before rclone is asked to delete the first snapshot."""
     objects = add_history(to, "app", [days_ago(days) for days in (1, 2, 3)])
     backup_config(app, to=to, **LAST_TWO)
-    wrap_rclone(
-        delete=f'case "$path" in *sqlite3) [ -e "{tmp_path}/found" ] ||'
-        f' ls "{to}/app" > "{tmp_path}/found" ;; esac'
-    )
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    wrap_rclone(delete=f'case "$path" in *sqlite3) ls "{to}/app" > "{seen}/${{path##*/}}" ;; esac')
 
     assert keeper("backup").status == 0
 
-    found = (tmp_path / "found").read_text().split()
+    found = (seen / Path(objects[2]).name).read_text().split()
     assert Path(objects[2]).name in found
     assert Path(manifest_object(objects[2])).name not in found
 
