@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +13,21 @@ import apsw
 from sqlitekeeper.database.connection import (
     open_database,
     pragma_int,
+    quoted,
     report_progress,
     scalar,
     sqlite_errors,
 )
-from sqlitekeeper.database.unknown_collations import stand_in_collations
+from sqlitekeeper.database.remarks import Remark, Sorter, index_of
+from sqlitekeeper.database.stand_ins import stand_in_collations, with_stand_in_functions
 from sqlitekeeper.errors import CheckError
 
 CACHE_KIB = 8 * 1024
 CheckKind = Literal["integrity", "quick", "none"]
+_ROW = re.compile(r"^row -?\d+")
+# So many lines are read for the b-trees; where they were remarks, all that there are.
+_LINES = 10_000
+_ALL_LINES = 2**31 - 1
 
 
 def foreign_key_violations(connection: apsw.Connection) -> int | None:
@@ -63,7 +70,8 @@ def shadow_tables(connection: apsw.Connection) -> tuple[str, ...]:
 class Checked:
     """What was measured and proven on a snapshot file. Sizes in bytes.
 
-    `unchecked` says, a sentence each, what only the application could look at.
+    `unchecked` says, a sentence each, what only the application could look at, `remarks`
+    what SQLite's checks say that is no damage.
     """
 
     bytes: int
@@ -74,6 +82,7 @@ class Checked:
     schema_sha256: str
     shadow_tables: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def check_snapshot(
@@ -89,7 +98,9 @@ def check_snapshot(
         CheckError: the check complains.
     """
     size = file.stat().st_size
-    with sqlite_errors(file), open_database(file) as connection:
+    # One that may write, for SQLite to look at CHECK constraints too.
+    with sqlite_errors(file), open_database(file, write=True) as connection:
+        connection.pragma("query_only", 1)
         # An index is looked up for each row of its table. Mapping the file would
         # be quicker still, but then keeper appears to be as large as the database.
         connection.pragma("cache_size", -CACHE_KIB)
@@ -115,85 +126,168 @@ def check_snapshot(
             schema_sha256=schema_sha256(connection),
             shadow_tables=shadow_tables(connection),
             unchecked=integrity.unchecked,
+            remarks=integrity.remarks,
         )
-
-
-def quoted(identifier: str) -> str:
-    """An identifier as SQL text."""
-    return '"' + identifier.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
 class Integrity:
-    """What a check complains of, and what it could not look at; a sentence each."""
+    """What a check has found: damage, remarks, and what it could not look at, a sentence each."""
 
     problems: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     unchecked: tuple[str, ...] = ()
 
 
 def check_integrity(connection: apsw.Connection, kind: CheckKind, most: int = 5) -> Integrity:
-    """Ask integrity_check or quick_check, which stop after `most` problems.
+    """Ask integrity_check or quick_check, and sort what they say; stops after `most` problems.
 
     quick_check does not compare indexes with their tables, see
     https://sqlite.org/pragma.html#pragma_quick_check. CHECK constraints are
-    left to the application, as foreign keys are: they may call functions that
-    only it has, and SQLite looks at them on a writable connection only.
+    looked at through a connection only that may write, `query_only` or not.
 
     Where the schema uses a collation, a function or a tokenizer of the
     application's own, SQLite gives up on the whole database. The tables are
-    then asked one by one, and those that it still gives up on with quick_check.
+    then asked one by one, and all of it once more with stand-ins.
     """
     if kind == "none":
         return Integrity()
-    ignored = connection.pragma("ignore_check_constraints")
-    connection.pragma("ignore_check_constraints", 1)
+    found = _Sorted(Sorter(connection), most)
     try:
-        try:
-            return Integrity(tuple(_complaints(connection, f"{kind}_check({most})")))
-        except apsw.SQLError:
-            return _check_tables(connection, kind, most)
-    finally:
-        connection.pragma("ignore_check_constraints", ignored)
+        # The b-trees come first, in one text: a limit on its lines is one on its size.
+        if found.ask(connection, f"{kind}_check({_LINES})") >= _LINES and not found.problems:
+            found.ask(connection, f"{kind}_check({_ALL_LINES})")
+        return Integrity(tuple(found.problems), found.remarks)
+    except apsw.SQLError:
+        return _check_tables(connection, kind, found)
 
 
 def integrity_problems(connection: apsw.Connection, kind: CheckKind, most: int = 5) -> list[str]:
-    """What integrity_check or quick_check complains of; empty when sound."""
+    """The damage that integrity_check or quick_check finds; empty when sound."""
     return list(check_integrity(connection, kind, most).problems)
 
 
-def _complaints(connection: apsw.Connection, check: str) -> list[str]:
-    rows = connection.execute(f"PRAGMA {check}").fetchall()
-    return [str(row[0]) for row in rows if row[0] != "ok"]
+@dataclass(slots=True)
+class _Sorted:
+    """The lines of one or more checks, each kind of line once."""
+
+    sorter: Sorter
+    most: int
+    problems: list[str] = field(default_factory=list)
+    known: dict[str, Remark | None] = field(default_factory=dict)
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        by_text = {remark.text: remark for remark in self.known.values() if remark}
+        return tuple(by_text[text] for text in sorted(by_text))
+
+    def ask(self, connection: apsw.Connection, check: str) -> int:
+        """Run a check until there are enough problems; how many lines it has given."""
+        return self._hear(connection, check, self._sort)
+
+    def ask_for_damage(
+        self, connection: apsw.Connection, check: str, collations: list[str]
+    ) -> None:
+        """Run a check with stand-ins: remarks may be their doing, and the order of `collations`."""
+
+        def sort(line: str) -> None:
+            doubtful = self.sorter.indexes_of(set(collations)) if collations else set()
+            index = index_of(line)
+            if collations and (index in doubtful or "PRIMARY KEY order" in line):
+                return
+            if self.sorter.remark(line) is None:
+                self._add(line)
+
+        self._hear(connection, check, sort)
+
+    def _hear(self, connection: apsw.Connection, check: str, sort: Callable[[str], None]) -> int:
+        lines = 0
+        cursor = connection.execute(f"PRAGMA {check}")
+        try:
+            for (line,) in cursor:
+                lines += 1
+                if line != "ok":
+                    sort(str(line))
+                if len(self.problems) >= self.most:
+                    break
+        finally:
+            cursor.close()
+        return lines
+
+    def _sort(self, line: str) -> None:
+        # One that differs only in the row has the same cause.
+        key = _ROW.sub("row", line)
+        if key not in self.known:
+            self.known[key] = self.sorter.remark(line)
+        if self.known[key] is None:
+            self._add(line)
+
+    def _add(self, line: str) -> None:
+        text = "\n".join(line.split("\n", self.most + 1)[: self.most + 1])
+        if text not in self.problems:
+            self.problems.append(text)
 
 
-def _check_tables(connection: apsw.Connection, kind: CheckKind, most: int) -> Integrity:
+def _check_tables(connection: apsw.Connection, kind: CheckKind, found: _Sorted) -> Integrity:
     names = connection.execute(
         "SELECT name FROM pragma_table_list"
         " WHERE schema = 'main' AND type IN ('table', 'shadow', 'virtual') ORDER BY name"
     ).fetchall()
-    problems: list[str] = []
     unchecked: list[str] = []
-    left: dict[str, str] = {}
     for (name,) in names:
+        table = quoted(str(name))
         try:
-            problems += _complaints(connection, f"{kind}_check({quoted(str(name))})")
+            found.ask(connection, f"{kind}_check({table})")
         except apsw.SQLError as error:
-            left[str(name)] = str(error)
-    with stand_in_collations(connection):
-        for name, cause in left.items():
+            unchecked.append(_ask_less(connection, kind, str(name), str(error), found))
+    try:
+        _check_all(connection, kind, found)
+    except apsw.Error as error:
+        unchecked.append(f"the use of pages could not be checked as a whole ({error})")
+    return Integrity(tuple(found.problems[: found.most]), found.remarks, tuple(unchecked))
+
+
+def _ask_less(
+    connection: apsw.Connection, kind: CheckKind, name: str, cause: str, found: _Sorted
+) -> str:
+    """Check what can be checked of a table; what was left out, and why."""
+    table, ignored = quoted(name), connection.pragma("ignore_check_constraints")
+    connection.pragma("ignore_check_constraints", 1)
+    try:
+        try:
+            found.ask(connection, f"{kind}_check({table})")
+            return f"the CHECK constraints of {name} could not be looked at ({cause})"
+        except apsw.SQLError:
+            with stand_in_collations(connection):
+                found.ask(connection, f"quick_check({table})")
+            return f"the indexes of {name} could not be compared with it ({cause})"
+    except apsw.SQLError:
+        return f"the table {name} could not be checked ({cause})"
+    finally:
+        connection.pragma("ignore_check_constraints", ignored)
+
+
+def _check_all(connection: apsw.Connection, kind: CheckKind, found: _Sorted) -> None:
+    """Look for damage in all of a database at once, whatever only the application has of it.
+
+    Pages that belong to nothing or to two things, the free list, and indexes beside those
+    that could not be compared. Without modules SQLite passes over virtual tables; what they
+    keep is in ordinary ones.
+    """
+    with open_database(Path(connection.filename)) as bare:
+        report_progress(bare, lambda: None)
+        bare.drop_modules([])
+        bare.pragma("ignore_check_constraints", 1)
+        with stand_in_collations(bare) as collations:
+
+            def ask(check: str) -> None:
+                with_stand_in_functions(bare, lambda: found.ask_for_damage(bare, check, collations))
+
             try:
-                problems += _complaints(connection, f"quick_check({quoted(name)})")
+                ask(f"{kind}_check({_ALL_LINES})")
             except apsw.SQLError:
-                unchecked.append(f"the table {name} could not be checked ({cause})")
-            else:
-                text = f"the indexes of {name} could not be compared with it ({cause})"
-                unchecked.append(text)
-        try:
-            # Pages that belong to nothing or to two things, and the free list.
-            problems += _complaints(connection, f"quick_check({most})")
-        except apsw.SQLError as error:
-            unchecked.append(f"the use of pages could not be checked as a whole ({error})")
-    return Integrity(tuple(dict.fromkeys(problems))[:most], tuple(unchecked))
+                # An expression fails on what is in a row, as JSON functions do.
+                ask(f"quick_check({_ALL_LINES})")
 
 
 def row_counts(connection: apsw.Connection) -> dict[str, int]:

@@ -311,6 +311,11 @@ def harden(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_VIEW, 0)
 
 
+def quoted(identifier: str) -> str:
+    """An identifier as SQL text."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
 def pragma_int(connection: apsw.Connection, name: str) -> int:
     """The value of a pragma that is a whole number."""
     value = connection.pragma(name)

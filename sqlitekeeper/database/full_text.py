@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from sqlitekeeper.database.check import quoted
+from sqlitekeeper.database.connection import quoted
 
 _FTS5 = re.compile(r"\busing\s+[\"'`\[]?fts5\b", re.IGNORECASE)
 

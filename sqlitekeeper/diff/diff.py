@@ -17,7 +17,7 @@ from typing import Literal
 import apsw
 
 from sqlitekeeper.database.connection import open_database, report_progress, sqlite_errors
-from sqlitekeeper.database.unknown_collations import stand_in_collations
+from sqlitekeeper.database.stand_ins import stand_in_collations
 from sqlitekeeper.diff.compare import Kind, Row, TableDiff, columns_of, compare, rows_of
 from sqlitekeeper.diff.schema import SchemaChange, Table, fold, read_tables, schema_changes
 from sqlitekeeper.diff.sides import Side

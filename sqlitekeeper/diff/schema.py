@@ -7,7 +7,7 @@ from typing import Literal
 import apsw
 
 from sqlitekeeper.database.check import quoted
-from sqlitekeeper.database.unknown_collations import BUILT_IN
+from sqlitekeeper.database.stand_ins import BUILT_IN
 
 Schema = Literal["main", "there"]
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

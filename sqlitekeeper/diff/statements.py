@@ -16,7 +16,7 @@ import apsw
 
 from sqlitekeeper.database.check import quoted
 from sqlitekeeper.database.connection import harden, open_database
-from sqlitekeeper.database.unknown_collations import BUILT_IN
+from sqlitekeeper.database.stand_ins import BUILT_IN
 from sqlitekeeper.diff.compare import Kind, Pair, Row, TableDiff, Value, Values, columns_of, rows_of
 from sqlitekeeper.diff.literals import literal
 from sqlitekeeper.diff.schema import Column, Table, fold, text_codec

@@ -35,6 +35,7 @@ COPIED_BY_PAGES = {
 }
 NOT_ALL_CHECKED = {
     "unknown_tokenizer": "the table f could not be checked",
+    "unknown_function_in_check": "the CHECK constraints of t could not be looked at",
     "unknown_function_in_index": "the indexes of t could not be compared with it",
     "unknown_function_in_partial_index": "the indexes of t could not be compared with it",
     "unknown_collation_in_index": "the indexes of t could not be compared with it",

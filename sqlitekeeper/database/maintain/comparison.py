@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import apsw
 
-from sqlitekeeper.database.check import quoted
-from sqlitekeeper.database.connection import scalar
+from sqlitekeeper.database.connection import quoted, scalar
 
 _ROWIDS = ("rowid", "_rowid_", "oid")
 _GENERATED = 2  # and not stored: https://sqlite.org/pragma.html#pragma_table_xinfo

@@ -5,7 +5,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from sqlitekeeper.database.unknown_collations import stand_in_collations
+from sqlitekeeper.database.stand_ins import stand_in_collations
 from tests.faults.strange import make_strange
 
 

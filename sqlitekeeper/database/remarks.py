@@ -1,0 +1,212 @@
+"""What SQLite's checks say, sorted: damage, and remarks on what a sound database may have.
+
+Damage is in pages, b-trees, the free list, or in an index of columns that does not
+hold what they hold. Remarks are on what the application has declared or computed:
+it works with such a database, and each has a mend. https://sqlite.org/pragma.html#pragma_integrity_check
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import apsw
+
+from sqlitekeeper.database.connection import quoted
+
+_INDEX = re.compile(
+    r"(?:row -?\d+ (?:missing|values differ) from|non-unique entry in|wrong (?:# of )?entries in)"
+    r" index (.+)",
+    re.DOTALL,
+)
+_VALUE = re.compile(r"(NULL|TEXT|NUMERIC|non-\w+) value in (.+)", re.DOTALL)
+_CHECK = re.compile(r"CHECK constraint failed in (.+)", re.DOTALL)
+_FULL_TEXT = re.compile(
+    r"(?:malformed|unable to validate the) inverted index for (FTS\d) table main\.(.+)", re.DOTALL
+)
+_POINTER_MAP = re.compile(r"ptr ?map|pointer map", re.IGNORECASE)
+# What is no code in SQL: comments, texts and quoted names.
+_LITERAL = re.compile(
+    r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]", re.DOTALL
+)
+_COMPUTES = re.compile(
+    r"\|\||->|\b(?:cast|like|glob|regexp|match)\b"
+    r"|\b(?!(?:in|and|or|not|is|between|when|then|else)\b)\w+\s*\(",
+    re.IGNORECASE,
+)
+_VIRTUAL = 2  # generated and not stored: https://sqlite.org/pragma.html#pragma_table_xinfo
+_EXPRESSION = -2  # https://sqlite.org/pragma.html#pragma_index_xinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One remark, the same text each day; `why` it is no damage, and SQL that is its `mend`.
+
+    `by_application` says that only its own SQLite gives the mend the right values.
+    """
+
+    text: str
+    why: str
+    mend: str | None = None
+    by_application: bool = False
+
+
+def is_pointer_map(problem: str) -> bool:
+    """Whether damage is in the pointer map alone: a copy by VACUUM INTO has a new one."""
+    lines = [line for line in problem.splitlines() if not line.startswith("*** in database")]
+    return bool(lines) and all(_POINTER_MAP.search(line) for line in lines)
+
+
+def index_of(line: str) -> str | None:
+    """The index that a line of integrity_check is about, if it is about one."""
+    found = _INDEX.fullmatch(line)
+    return found[1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sorter:
+    """Tells damage from remarks by the schema of a connection's main database."""
+
+    connection: apsw.Connection
+
+    def remark(self, line: str) -> Remark | None:
+        """What a line of integrity_check remarks, or a remark's own text; None for damage."""
+        if found := _INDEX.fullmatch(line):
+            return self._index(found[1])
+        if found := _VALUE.fullmatch(line):
+            return self._value(line, found[1], found[2])
+        if found := _CHECK.fullmatch(line):
+            return self._check(line, found[1])
+        if found := _FULL_TEXT.fullmatch(line):
+            return self._full_text(found[1], found[2])
+        return None
+
+    def indexes_of(self, collations: set[str]) -> set[str]:
+        """The indexes that are ordered by one of some collations."""
+        rows = self.connection.execute(
+            "SELECT s.name FROM sqlite_schema AS s, pragma_index_xinfo(s.name) AS i"
+            " WHERE s.type = 'index' AND lower(i.coll) IN (SELECT value FROM json_each(?))",
+            (json.dumps([name.lower() for name in collations]),),
+        )
+        return {str(name) for (name,) in rows}
+
+    def _index(self, name: str) -> Remark | None:
+        row = self.connection.execute(
+            "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)
+        ).fetchone()
+        if row is None or not row[1] or not self._is_computed(name, str(row[0]), str(row[1])):
+            return None
+        return Remark(
+            f"wrong entries in index {name}",
+            f"it is computed from the rows of {row[0]}, by an expression or a function that gave"
+            " the application other values than it gives here",
+            f"REINDEX {quoted(name)}",
+            by_application=True,
+        )
+
+    def _is_computed(self, name: str, table: str, sql: str) -> bool:
+        """Whether what an index holds, or which rows, is the result of an expression."""
+        virtual = {
+            str(column).lower()
+            for (column,) in self.connection.execute(
+                "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = ?", (table, _VIRTUAL)
+            )
+        }
+        parts = self.connection.execute("SELECT cid, name FROM pragma_index_xinfo(?)", (name,))
+        if any(cid == _EXPRESSION or str(column).lower() in virtual for cid, column in parts):
+            return True
+        bare = _LITERAL.sub(lambda found: " x " if found[0][:1] in '"`[' else " ", sql)
+        _, _, condition = re.sub(r"\bwhere\b", "WHERE", bare, flags=re.IGNORECASE).partition(
+            "WHERE"
+        )
+        named = sql.lower()
+        return bool(_COMPUTES.search(condition)) or (
+            bool(condition) and any(column in named for column in virtual)
+        )
+
+    def _value(self, line: str, kind: str, where: str) -> Remark | None:
+        row = self.connection.execute(
+            "SELECT t.name, c.name, c.dflt_value, c.type, c.hidden"
+            " FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c"
+            " WHERE t.schema = 'main' AND t.name || '.' || c.name = ?",
+            (where,),
+        ).fetchone()
+        if row is None:
+            return None
+        table, column, default, declared, hidden = row
+        why = f"the application stores what the column was not declared for ({declared or 'any'})"
+        t, c = quoted(str(table)), quoted(str(column))
+        if hidden:
+            return Remark(line, why)
+        if kind == "NULL":
+            empty = default if default is not None else _empty(str(declared))
+            return Remark(
+                line,
+                "the column is declared NOT NULL, and the application stores NULL",
+                f"UPDATE {t} SET {c} = {empty} WHERE {c} IS NULL",
+            )
+        # What is stored is converted as it would be today, where nothing of it is lost.
+        wrong = {"TEXT": "= 'text'", "NUMERIC": "IN ('integer', 'real')"}.get(kind)
+        wrong = wrong or f"NOT IN ('null', {_typeof(kind)})"
+        return Remark(line, why, f"UPDATE {t} SET {c} = {c} WHERE typeof({c}) {wrong}")
+
+    def _check(self, line: str, table: str) -> Remark | None:
+        row = self.connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (table,)
+        ).fetchone()
+        if row is None:
+            return None
+        broken = " OR ".join(f"NOT ({condition})" for condition in _conditions(str(row[0])))
+        list_destination = f"SELECT * FROM {quoted(table)} WHERE {broken}" if broken else None
+        why = "the application stores rows that break what the table declares"
+        return Remark(line, why, list_destination)
+
+    def _full_text(self, version: str, name: str) -> Remark | None:
+        # The table's name, or that and what SQLite says of it.
+        row = self.connection.execute(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND rootpage = 0"
+            " AND (name = ?1 OR substr(?1, 1, length(name) + 2) = name || ': ')"
+            " ORDER BY length(name) DESC",
+            (name,),
+        ).fetchone()
+        if row is None:
+            return None
+        table = quoted(str(row[0]))
+        contentless = re.search(r"\bcontent\s*=\s*(''|\"\")", str(row[1]), re.IGNORECASE)
+        return full_text_remark(version, str(row[0]), None if contentless else table)
+
+
+def full_text_remark(version: str, name: str, table: str | None) -> Remark:
+    """A full-text index that does not agree with its content; `table` None: it has none to ask."""
+    return Remark(
+        f"malformed inverted index for {version} table main.{name}",
+        "a full-text index differs from its content, which is whole",
+        f"INSERT INTO {table}({table}) VALUES ('rebuild')" if table else None,
+    )
+
+
+def _typeof(kind: str) -> str:
+    """What typeof() says of values that a STRICT column of this kind takes."""
+    name = kind.removeprefix("non-").lower()
+    return f"'{ {'int': 'integer'}.get(name, name) }'".replace(" ", "")
+
+
+def _empty(declared: str) -> str:
+    """A value that a column of a type may hold instead of NULL: https://sqlite.org/datatype3.html."""
+    text = declared.upper()
+    if any(part in text for part in ("CHAR", "CLOB", "TEXT")) and "INT" not in text:
+        return "''"
+    return "x''" if "BLOB" in text else "0"
+
+
+def _conditions(sql: str) -> Iterator[str]:
+    """The conditions of a table's CHECK constraints, as they are written."""
+    # Of the same length, so that places in it are places in `sql`.
+    bare = _LITERAL.sub(lambda found: "x" * len(found[0]), sql)
+    for found in re.finditer(r"\bcheck\s*\(", bare, re.IGNORECASE):
+        depth = 1
+        for at in range(found.end(), len(bare)):
+            depth += {"(": 1, ")": -1}.get(bare[at], 0)
+            if depth == 0:
+                yield " ".join(sql[found.end() : at].split())
+                break
