@@ -1,6 +1,7 @@
 """The check of a snapshot: integrity, row counts, manifest."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlitekeeper import wording
@@ -12,6 +13,9 @@ from sqlitekeeper.database.check import Checked, CheckKind, check_snapshot
 from sqlitekeeper.destination.hold import on_hold
 from sqlitekeeper.destination.manifest import Manifest, Versions, build_manifest, refuse_large
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+
+# The manifest and `--json` have all of them.
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,10 @@ class Checker:
             self.versions,
         )
         refuse_large(manifest)
-        self._tell(staged, checked, on_event)
+        self._report(staged, checked, on_event)
         return manifest
 
-    def _tell(self, staged: StagedSnapshot, checked: Checked, on_event: Listener) -> None:
+    def _report(self, staged: StagedSnapshot, checked: Checked, on_event: Listener) -> None:
         violations = checked.foreign_key_violations
         said = "not checked" if self.kind == "none" else f"{self.kind} ok"
         size = wording.size(staged.bytes)
@@ -86,7 +90,29 @@ class Checker:
         elif violations is None:
             text = "foreign keys could not be checked: one refers to columns that are not unique"
             on_event(Note(staged.name, text, Level.WARNING))
-        for sentence in checked.unchecked:
+        keys = ((to, staged.name) for to in staged.held)
+        before = [self.loss_alarm.before[key] for key in keys if key in self.loss_alarm.before]
+        _report_remarks(staged.name, checked, before, on_event)
+
+
+def _report_remarks(
+    name: str, checked: Checked, before: Iterable[Manifest], on_event: Listener
+) -> None:
+    """Tell what a check remarks, in full only what no manifest from `before` has."""
+    known: set[str] = set()
+    for manifest in before:
+        known |= {*(manifest.remarks or ()), *manifest.unchecked}
+    new = [remark for remark in checked.remarks if remark.text not in known]
+    for remark in new[:_SHOWN]:
+        text = f"{remark.text}: {remark.why}; no damage (keeper doctor says what mends it)"
+        on_event(Note(name, text, Level.WARNING))
+    if more := new[_SHOWN:]:
+        text = f"{wording.counted(len(more), 'more remark')}, which the manifest lists"
+        on_event(Note(name, text, Level.WARNING))
+    for sentence in checked.unchecked:
+        if sentence not in known:
             # What only the application has is no fault; anything else may be damage.
             level = Level.STEP if "no such" in sentence else Level.WARNING
-            on_event(Note(staged.name, sentence, level))
+            on_event(Note(name, sentence, level))
+    if old := [text for text in checked.remarked if text in known]:
+        on_event(Note(name, f"{wording.counted(len(old), 'remark')} as before, no damage"))

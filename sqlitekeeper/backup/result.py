@@ -39,6 +39,7 @@ class BackupResult(Result):
     bytes: int = 0
     sha256: str | None = None
     check: Literal["ok", "failed", "none"] | None = None
+    check_remarks: tuple[str, ...] = ()
     foreign_key_violations: int | None = None
     tables: dict[str, int] = field(default_factory=dict)
     shipped: tuple[Shipped, ...] = ()

@@ -148,5 +148,5 @@ def is_held(
         return False
     manifest = shipment.manifest
     # What another keeper calls its check proves nothing.
-    proven = _STRENGTH.get(manifest.check_kind, -1) >= _STRENGTH[kind]
+    proven = _STRENGTH.get(manifest.check, -1) >= _STRENGTH[kind]
     return proven and manifest.sha256 == sha256

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import apsw
 
@@ -24,6 +24,7 @@ from sqlitekeeper.errors import CheckError
 
 CACHE_KIB = 8 * 1024
 CheckKind = Literal["integrity", "quick", "none"]
+KINDS: tuple[CheckKind, ...] = get_args(CheckKind)
 _ROW = re.compile(r"^row -?\d+")
 # So many lines are read for the b-trees; where they were remarks, all that there are.
 _LINES = 10_000
@@ -83,6 +84,11 @@ class Checked:
     shadow_tables: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     remarks: tuple[Remark, ...] = ()
+
+    @property
+    def remarked(self) -> tuple[str, ...]:
+        """All that is no damage, a text each, the same from day to day."""
+        return (*(remark.text for remark in self.remarks), *self.unchecked)
 
 
 def check_snapshot(

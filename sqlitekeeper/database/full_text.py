@@ -5,13 +5,18 @@ and quick_check does not ask them; see https://sqlite.org/fts5.html#the_integrit
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import apsw
 
 from sqlitekeeper.database.connection import quoted
+from sqlitekeeper.database.remarks import index_remarked
 
 _FTS5 = re.compile(r"\busing\s+[\"'`\[]?fts5\b", re.IGNORECASE)
+
+
+_DAMAGED = "the FTS5 index {} is damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +25,14 @@ class FullText:
 
     problems: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    def without(self, known: Collection[str]) -> "FullText":
+        """What integrity_check has remarked of an index before is a remark, not a problem."""
+        names = (found for text in known if (found := index_remarked(text)))
+        heads = tuple(f"{_DAMAGED.format(name)} (" for name in names)
+        old = tuple(problem for problem in self.problems if problem.startswith(heads))
+        new = tuple(problem for problem in self.problems if problem not in old)
+        return FullText(new, (*self.remarks, *old))
 
 
 def check_full_text(connection: apsw.Connection) -> FullText:
@@ -42,7 +55,7 @@ def check_full_text(connection: apsw.Connection) -> FullText:
             try:
                 _ask(connection, f"INSERT INTO {table}({table}) VALUES ('integrity-check')")
             except apsw.CorruptError as error:
-                problems.append(f"the FTS5 index {name} is damaged ({error})")
+                problems.append(f"{_DAMAGED.format(name)} ({error})")
             except apsw.SQLError as error:
                 remarks.append(f"the FTS5 index {name} could not be checked ({error})")
             else:

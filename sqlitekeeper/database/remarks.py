@@ -63,6 +63,12 @@ def index_of(line: str) -> str | None:
     return found[1] if found else None
 
 
+def index_remarked(text: str) -> str | None:
+    """The full-text table that a remark is about, if it is about one."""
+    found = _FULL_TEXT.fullmatch(text)
+    return found[2] if found else None
+
+
 @dataclass(frozen=True, slots=True)
 class Sorter:
     """Tells damage from remarks by the schema of a connection's main database."""
@@ -173,16 +179,11 @@ class Sorter:
             return None
         table = quoted(str(row[0]))
         contentless = re.search(r"\bcontent\s*=\s*(''|\"\")", str(row[1]), re.IGNORECASE)
-        return full_text_remark(version, str(row[0]), None if contentless else table)
-
-
-def full_text_remark(version: str, name: str, table: str | None) -> Remark:
-    """A full-text index that does not agree with its content; `table` None: it has none to ask."""
-    return Remark(
-        f"malformed inverted index for {version} table main.{name}",
-        "a full-text index differs from its content, which is whole",
-        f"INSERT INTO {table}({table}) VALUES ('rebuild')" if table else None,
-    )
+        return Remark(
+            f"malformed inverted index for {version} table main.{row[0]}",
+            "its full-text index differs from what it indexes",
+            None if contentless else f"INSERT INTO {table}({table}) VALUES ('rebuild')",
+        )
 
 
 def _typeof(kind: str) -> str:

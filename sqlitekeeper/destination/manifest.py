@@ -34,7 +34,9 @@ class NewerFormatError(ManifestError):
 class Manifest:
     """A manifest whose every value has been looked at. Sizes in bytes.
 
-    `raw` is all of it as it was written, also what only newer keepers know.
+    `raw` is all of it as it was written, also what only newer keepers know. `check` may be a
+    kind that this one does not know. `remarks` is None where nothing was checked, or by an
+    earlier keeper, which failed on them.
     """
 
     database: str
@@ -50,6 +52,9 @@ class Manifest:
     tables: dict[str, int]
     foreign_key_violations: int | None
     raw: dict[str, Any]
+    check: str = "integrity"
+    remarks: tuple[str, ...] | None = None
+    unchecked: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, data: Json, where: str) -> "Manifest":
@@ -85,11 +90,6 @@ class Manifest:
     def hold(self) -> Hold | None:
         """The hold that it tells of, if any."""
         return hold_of(self.raw)
-
-    @property
-    def check_kind(self) -> str:
-        """How the snapshot was checked."""
-        return str(self.raw["checks"].get("kind"))
 
     @property
     def path(self) -> str | None:
@@ -159,6 +159,9 @@ def _typed(raw: dict[str, Any]) -> Manifest:
         acl=_acl(raw["source"].get("acl")),
         tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
         foreign_key_violations=None if violations is None else _count(violations),
+        check=_text(raw["checks"].get("kind", "integrity")),
+        remarks=_remarks(raw["checks"].get("remarks")),
+        unchecked=_remarks(raw["checks"].get("unchecked")) or (),
         raw=raw,
     )
 
@@ -173,6 +176,14 @@ def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{value!r:.60} is not a count")
     return value
+
+
+def _remarks(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r:.60} is no list of remarks")
+    return tuple(map(_text, value))
 
 
 def _mode(value: object) -> int:
@@ -241,6 +252,7 @@ def build_manifest(
             "integrity": None if checked.kind == "none" else "ok",
             "foreign_key_violations": checked.foreign_key_violations,
         }
+        | ({} if checked.kind == "none" else {"remarks": list(checked.remarked)})
         | ({"unchecked": list(checked.unchecked)} if checked.unchecked else {}),
         "versions": asdict(versions),
     }

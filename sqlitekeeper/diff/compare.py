@@ -12,8 +12,7 @@ from typing import Literal
 
 import apsw
 
-from sqlitekeeper.database.check import quoted
-from sqlitekeeper.database.connection import scalar
+from sqlitekeeper.database.connection import quoted, scalar
 from sqlitekeeper.diff.schema import Column, Table, fold, text_codec
 
 Kind = Literal["only_here", "only_there", "changed"]

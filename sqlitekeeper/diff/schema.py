@@ -6,7 +6,7 @@ from typing import Literal
 
 import apsw
 
-from sqlitekeeper.database.check import quoted
+from sqlitekeeper.database.connection import quoted
 from sqlitekeeper.database.stand_ins import BUILT_IN
 
 Schema = Literal["main", "there"]

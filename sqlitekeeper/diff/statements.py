@@ -14,8 +14,7 @@ from pathlib import Path
 
 import apsw
 
-from sqlitekeeper.database.check import quoted
-from sqlitekeeper.database.connection import harden, open_database
+from sqlitekeeper.database.connection import harden, open_database, quoted
 from sqlitekeeper.database.stand_ins import BUILT_IN
 from sqlitekeeper.diff.compare import Kind, Pair, Row, TableDiff, Value, Values, columns_of, rows_of
 from sqlitekeeper.diff.literals import literal

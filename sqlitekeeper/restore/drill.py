@@ -80,6 +80,7 @@ class DrillResult(Result):
     sha256_ok: bool | None = None
     check: Literal["ok", "failed"] | None = None
     rows_ok: bool | None = None
+    check_remarks: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -227,6 +228,7 @@ class _AtDestination:
             sha256_ok=verification.sha256_ok,
             check=verification.check,
             rows_ok=verification.rows_ok,
+            check_remarks=verification.check_remarks,
             seconds=seconds,
             exit_code=CheckError.exit_code if reason else 0,
         )

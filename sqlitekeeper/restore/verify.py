@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import apsw
+
 from sqlitekeeper.database.check import Checked, check_snapshot
 from sqlitekeeper.database.connection import open_database, report_progress
 from sqlitekeeper.database.full_text import FullText, check_full_text
@@ -19,7 +21,8 @@ from sqlitekeeper.wording import counted
 class Verification:
     """What a snapshot was found to be; None where a proof ended before it came to that.
 
-    `problem` says why it is not what it should be, `remarks` what is odd and no fault.
+    `problem` says why it is not what it should be, `remarks` what is odd and no fault, which
+    the manifest does not say already, and `check_remarks` what SQLite's checks remarked.
     """
 
     sha256_ok: bool | None = None
@@ -27,6 +30,7 @@ class Verification:
     rows_ok: bool | None = None
     problem: str | None = None
     remarks: tuple[str, ...] = ()
+    check_remarks: tuple[str, ...] = ()
 
 
 def contradiction(snapshot: Snapshot, manifest: Manifest) -> Verification | None:
@@ -75,17 +79,35 @@ def verify(
     except CheckError as error:
         problem = error.message.replace(f"{file}: ", "")
         return Verification(sha256_ok=True, check="failed", problem=problem)
+    known = manifest.remarks or ()
+    indexes = indexes.without(known)
     if indexes.problems:
         return Verification(sha256_ok=True, check="failed", problem="; ".join(indexes.problems))
     rows = _row_problem(checked, manifest)
     foreign_keys = _foreign_key_problem(checked, manifest)
+    new = [text for text in checked.remarked if text not in known and text not in checked.unchecked]
+    unexpected = f"integrity_check did not say before: {new[0]}" if new else None
+    if not _is_comparable(manifest):
+        unexpected = None
     return Verification(
         sha256_ok=True,
-        check="failed" if foreign_keys else "ok",
+        check="failed" if foreign_keys or unexpected else "ok",
         rows_ok=rows is None,
-        problem="; ".join(filter(None, (rows, foreign_keys))) or None,
-        remarks=(*checked.unchecked, *indexes.remarks),
+        problem="; ".join(filter(None, (rows, foreign_keys, unexpected))) or None,
+        remarks=(*new, *checked.unchecked, *indexes.remarks),
+        check_remarks=checked.remarked,
     )
+
+
+def _is_comparable(manifest: Manifest) -> bool:
+    """Whether the same SQLite has looked for all that is looked for here, and said what it saw.
+
+    Another one may complain of what this one takes for sound, and the other way round.
+    """
+    versions = manifest.raw.get("versions")
+    by = versions.get("sqlite") if isinstance(versions, dict) else None
+    was_complete = manifest.check == "integrity" and manifest.remarks is not None
+    return was_complete and by == apsw.sqlite_lib_version()
 
 
 def _full_text_indexes(file: Path) -> FullText:

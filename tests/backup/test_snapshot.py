@@ -460,7 +460,7 @@ def test_stricter_check_than_before_stages_again(run: Run, make_database: MakeDa
     second = prepare(after_shipping(run, first), "app", path)
 
     assert not second.staged.is_unchanged
-    assert second.manifest.check_kind == "integrity"
+    assert second.manifest.check == "integrity"
 
 
 def test_vanished_snapshot_is_staged_again_with_a_warning(

@@ -60,7 +60,12 @@ def test_manifest_has_the_keys_of_the_design() -> None:
         "snapshot": {"object": OBJECT, "bytes": 8192, "sha256": "ab" * 32},
         "schema_sha256": "cd" * 32,
         "tables": {"t": 1},
-        "checks": {"kind": "integrity", "integrity": "ok", "foreign_key_violations": 0},
+        "checks": {
+            "kind": "integrity",
+            "integrity": "ok",
+            "foreign_key_violations": 0,
+            "remarks": [],
+        },
         "versions": {"keeper": "0.1.0", "sqlite": "3.54.1", "rclone": "v1.75.2"},
     }
 
