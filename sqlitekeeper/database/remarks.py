@@ -24,6 +24,8 @@ _CHECK = re.compile(r"CHECK constraint failed in (.+)", re.DOTALL)
 _FULL_TEXT = re.compile(
     r"(?:malformed|unable to validate the) inverted index for (FTS\d) table main\.(.+)", re.DOTALL
 )
+# What FTS5 says of its own accord, of a table in double quotes or of the content's, as SQL.
+_FTS5 = re.compile(r"fts5: .+? table (.+)", re.DOTALL)
 _POINTER_MAP = re.compile(r"ptr ?map|pointer map", re.IGNORECASE)
 # What is no code in SQL: comments, texts and quoted names.
 _LITERAL = re.compile(
@@ -34,6 +36,7 @@ _COMPUTES = re.compile(
     r"|\b(?!(?:in|and|or|not|is|between|when|then|else)\b)\w+\s*\(",
     re.IGNORECASE,
 )
+_INDEX_DIFFERS = "a full-text index differs from what it indexes"
 _VIRTUAL = 2  # generated and not stored: https://sqlite.org/pragma.html#pragma_table_xinfo
 _EXPRESSION = -2  # https://sqlite.org/pragma.html#pragma_index_xinfo
 
@@ -85,6 +88,11 @@ class Sorter:
             return self._check(line, found[1])
         if found := _FULL_TEXT.fullmatch(line):
             return self._full_text(found[1], found[2])
+        if found := _FTS5.fullmatch(line):
+            # A content table of the application's own has another name.
+            said = re.sub(r" -?\d+", "", line)
+            name = found[1].strip('"').removeprefix("'main'.'").removesuffix("_content'")
+            return self._full_text("FTS5", name) or Remark(said, _INDEX_DIFFERS)
         return None
 
     def indexes_of(self, collations: set[str]) -> set[str]:
@@ -149,7 +157,8 @@ class Sorter:
             return Remark(
                 line,
                 "the column is declared NOT NULL, and the application stores NULL",
-                f"UPDATE {t} SET {c} = {empty} WHERE {c} IS NULL",
+                # SQLite takes IS NULL for false where the column is declared NOT NULL.
+                f"UPDATE {t} SET {c} = {empty} WHERE typeof({c}) = 'null'",
             )
         # What is stored is converted as it would be today, where nothing of it is lost.
         wrong = {"TEXT": "= 'text'", "NUMERIC": "IN ('integer', 'real')"}.get(kind)
@@ -181,7 +190,7 @@ class Sorter:
         contentless = re.search(r"\bcontent\s*=\s*(''|\"\")", str(row[1]), re.IGNORECASE)
         return Remark(
             f"malformed inverted index for {version} table main.{row[0]}",
-            "its full-text index differs from what it indexes",
+            _INDEX_DIFFERS,
             None if contentless else f"INSERT INTO {table}({table}) VALUES ('rebuild')",
         )
 

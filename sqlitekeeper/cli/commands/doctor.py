@@ -24,6 +24,7 @@ from sqlitekeeper.doctor.destinations import diagnose_remotes
 from sqlitekeeper.doctor.finding import BackupPlan, Finding
 from sqlitekeeper.doctor.freshness import diagnose_freshness
 from sqlitekeeper.doctor.host import diagnose_folder, diagnose_host, diagnose_same_disk
+from sqlitekeeper.doctor.integrity import check_live, judge_remarks, remembered_remarks
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.output.doctor import show_findings, total
 from sqlitekeeper.output.json import print_object, results_object
@@ -38,14 +39,20 @@ something is wrong; warnings alone end with 0. What is in order shows with
 \b
   keeper doctor
   keeper doctor --remote      also ask the destinations, one listing each
+  keeper doctor --check       also read the databases: integrity_check, pointer map
 """
 
 
 @click.command("doctor", help=HELP)
 @database_arguments
 @click.option("--remote", is_flag=True, help="Contact the destinations too.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Run integrity_check on the live files too, in turns that keep nobody waiting.",
+)
 @common_options
-def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
+def command(session: Session, names: tuple[str, ...], remote: bool, check: bool) -> int:
     """Look at the host, the databases and, if asked, the destinations."""
     config = session.config()
     databases = select_databases(config, names) if names or config.databases else ()
@@ -59,6 +66,7 @@ def command(session: Session, names: tuple[str, ...], remote: bool) -> int:
         if found := diagnosis.measured:
             modes = (one.journal_mode, one.auto_vacuum)
             findings += judge_expected(one.name, one.path, found, *modes)
+            findings += _checked(config, one, check)
     findings += _indistinct_names(config)
     findings += find_twins((one.name, one.path) for one in databases)
     saved = {one.name: one.path for one in databases if one.name in plan.databases}
@@ -104,6 +112,14 @@ def _diagnose(database: Database) -> DatabaseDiagnosis:
         fix = f"correct path at {database.origin}, or add: optional = true"
         return DatabaseDiagnosis((Finding("fail", name, "open", message, fix),))
     return diagnose_database(name, path)
+
+
+def _checked(config: Config, database: Database, live: bool) -> list[Finding]:
+    """What SQLite's checks say: of the live file if asked, else of the last snapshot."""
+    if live:
+        return check_live(database.name, database.path)
+    texts = remembered_remarks(config.state, database.name, config.backup.to)
+    return judge_remarks(database.name, database.path, texts)
 
 
 def _indistinct_names(config: Config) -> list[Finding]:
