@@ -64,7 +64,7 @@ class EarlierSnapshots:
             # Shipped by another run since the listing was made, which knows nothing of it.
             return None
         if destination.error is None and is_lost(shipment, destination):
-            text = f"the last snapshot is not whole at {destination.to} any more; shipping again"
+            text = f"the last snapshot {why_lost(shipment, destination)}; shipping again"
             on_event(Note(name, text, Level.WARNING))
         if self.force or not is_held(shipment, destination, sha256, self.check):
             return None
@@ -121,9 +121,9 @@ class EarlierSnapshots:
 
 
 def is_lost(shipment: Shipment | None, destination: Destination) -> bool:
-    """Whether a snapshot that was shipped to a destination is not whole there any more.
+    """Whether a snapshot that was shipped to a destination does not count there any more.
 
-    One that failed its drill is not, whatever its size.
+    It is not whole, or it failed its drill.
     """
     if shipment is None:
         return False
@@ -138,6 +138,13 @@ def is_lost(shipment: Shipment | None, destination: Destination) -> bool:
     if manifest is None or manifest.bytes < least:
         return True
     return destination.has(drill_record_object(found.path, "failed"))
+
+
+def why_lost(shipment: Shipment | None, destination: Destination) -> str:
+    """What is said of a snapshot that is lost: one that failed its drill may well be whole."""
+    if shipment and destination.has(drill_record_object(shipment.object, "failed")):
+        return f"failed its drill at {destination.to}"
+    return f"is not whole at {destination.to} any more"
 
 
 def is_held(

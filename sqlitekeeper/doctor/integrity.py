@@ -21,8 +21,8 @@ def remembered_remarks(state: Path, name: str, to: Iterable[str]) -> tuple[str, 
         shipments = History(state).shipments([name])
     except (KeeperError, OSError, ValueError):
         return ()  # which is said where the age of the backups is asked for
-    kept = (shipments[key].manifest["checks"] for key in shipments if key[0] in set(to))
-    return tuple(dict.fromkeys(text for checks in kept for text in checks.get("remarks", ())))
+    kept = (shipments[key].manifest for key in shipments if key[0] in set(to))
+    return tuple(dict.fromkeys(text for one in kept for text in one.remarks or ()))
 
 
 def judge_remarks(name: str, path: Path, texts: Iterable[str]) -> list[Finding]:

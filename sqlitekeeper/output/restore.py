@@ -21,6 +21,8 @@ def show_restore(console: Console, results: "Sequence[RestoreResult]") -> None:
         what = r.object or "what was set aside before"
         console.line(f"{r.name}: restored {what} to {r.path}")
         console.remark(r)
+        if r.damage:
+            console.line(f"{r.name}: it is damaged, as was said: {r.damage}")
         if r.set_aside and not r.can_be_undone:
             kept = ", ".join(map(str, r.set_aside))
             console.line(f"{r.name}: what lay there without a database is kept as {kept}")

@@ -20,7 +20,7 @@ from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.download import fetch_manifest, fetch_snapshot
 from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestError
-from sqlitekeeper.errors import CheckError, KeeperError
+from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.checksum import sha256_of
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
@@ -31,12 +31,16 @@ from sqlitekeeper.result import Result
 
 @dataclass(frozen=True, slots=True)
 class RestoreResult(Result):
-    """What a restore did; `set_aside` holds the old database, or what it had left beside it."""
+    """What a restore did; `set_aside` holds the old database, or what it had left beside it.
+
+    `damage` is what is wrong with what was put in place, where somebody wants it all the same.
+    """
 
     path: Path
     outcome: Literal["restored", "failed"]
     object: str | None = None
     sha256: str | None = None
+    damage: str | None = None
     set_aside: tuple[Path, ...] = ()
 
     @property
@@ -78,17 +82,22 @@ def restore(
     replace: bool = False,
     no_manifest: bool = False,
     assume_stopped: bool = False,
-    agree: Callable[[Path], None] = lambda file: None,
+    accept_damage: bool = False,
+    agree: Callable[[str], bool] = lambda damage: True,
+    before_replacing: Callable[[Path], None] = lambda file: None,
 ) -> RestoreResult:
     """Restore the same snapshot from the first destination whose copy proves sound.
 
     Without `replace` only to where there is nothing, also once it is downloaded.
     With `assume_stopped` also where it cannot be known that nobody has the file open. With
     `no_manifest` one without a manifest that can be used is good enough,
-    if its integrity is. `agree` is asked with the sound copy before a database is replaced, and
-    raises where it may not be.
+    if its integrity is. One that was never fully checked comes back as it was shipped, unless
+    somebody does not `agree` to the damage that is found now; with `accept_damage` any does.
+    `before_replacing` is called with the copy before it replaces a database, and raises where
+    it may not.
 
     Raises:
+        ConfigError: somebody did not agree.
         CheckError: no copy is what its manifest says; all of them were looked at.
         BusyError: somebody has the database open.
         KeeperError: there is a file and `replace` is not set, there is no room, or a
@@ -103,17 +112,29 @@ def restore(
         errors: list[KeeperError] = []
         for destination, snapshot in candidates:
             try:
-                file, sha256, manifest = _fetch(
-                    destination, snapshot, target, rclone, downloads, on_event, no_manifest
+                fetched = _fetch(
+                    destination,
+                    snapshot,
+                    target,
+                    rclone,
+                    downloads,
+                    on_event,
+                    no_manifest=no_manifest,
+                    accept_damage=accept_damage,
                 )
             except KeeperError as error:
                 errors.append(error)
                 if len(errors) < len(candidates):
                     on_event(Note(snapshot.database, error.full_text, Level.WARNING))
                 continue
+            file, manifest, damage = fetched.file, fetched.manifest, fetched.damage
+            if damage:
+                on_event(Note(snapshot.database, damage, Level.WARNING))
+                if not agree(damage):
+                    raise ConfigError(f"{target}: not restored, as you wished")
             if target.exists():
-                agree(file)
-            if manifest and manifest.journal_mode == "wal":
+                before_replacing(file)
+            if manifest and manifest.journal_mode == "wal" and not (damage and accept_damage):
                 _set_wal_mode(file)
             mode, acl = (manifest.mode, manifest.acl) if manifest else (PRIVATE_MODE, None)
             copy_ownership(file, target, mode, on_event, acl)
@@ -132,7 +153,8 @@ def restore(
                 "restored",
                 _cut_off(placed, target),
                 object=snapshot.object,
-                sha256=sha256,
+                sha256=fetched.sha256,
+                damage=damage,
                 set_aside=placed.set_aside,
             )
     # One that could not be fetched may be sound, so another's damage is not the last word.
@@ -186,6 +208,16 @@ def _report_litter(target: Path, on_event: Listener) -> None:
         on_event(Note("", f"{text} replaced anything"))
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """A snapshot that came, and what is wrong with it where that is accepted."""
+
+    file: Path
+    sha256: str
+    manifest: Manifest | None
+    damage: str | None = None
+
+
 def _fetch(
     destination: Destination,
     snapshot: Snapshot,
@@ -193,30 +225,55 @@ def _fetch(
     rclone: Rclone,
     folder: Path,
     on_event: Listener,
+    *,
     no_manifest: bool,
-) -> tuple[Path, str, Manifest | None]:
-    """Download a snapshot and prove it: its file, sha256 and manifest."""
+    accept_damage: bool,
+) -> _Fetched:
+    """Download a snapshot and prove it."""
     try:
         manifest = fetch_manifest(rclone, destination, snapshot)
     except ManifestError as error:
-        if not no_manifest:
+        if not (no_manifest or accept_damage):
             raise
         on_event(Note(snapshot.database, error.full_text, Level.WARNING))
         manifest = None
-    if manifest and (found := contradiction(snapshot, manifest)):
+    found = contradiction(snapshot, manifest) if manifest else None
+    if found and not accept_damage:
         raise CheckError(f"{snapshot.object}: {found.problem}")
     what = f"{target}: the snapshot"
     file = fetch_snapshot(
         rclone, destination.to, snapshot, folder, on_event, what=what, beside=target.parent
     )
     sha256 = sha256_of(file)
-    if manifest is None:
-        check_snapshot(file, sha256, "integrity")
-    elif problem := verify(file, manifest, on_event, full_text=False).problem:
-        raise CheckError(f"{snapshot.object}: {problem}")
+    try:
+        damage = _damage(file, sha256, manifest, on_event)
+    except KeeperError as error:
+        if not accept_damage:
+            raise CheckError(f"{snapshot.object}: {error.message}", hint=error.hint) from None
+        damage = error.message.replace(f"{file}: ", "")
+    if damage:
+        return _Fetched(file, sha256, manifest, f"{snapshot.object}: {damage}")
     said = "integrity ok" if manifest is None else "sha256, integrity and row counts ok"
     on_event(Note(snapshot.database, f"{snapshot.object} from {destination.to}: {said}"))
-    return file, sha256, manifest
+    return _Fetched(file, sha256, manifest)
+
+
+def _damage(file: Path, sha256: str, manifest: Manifest | None, on_event: Listener) -> str | None:
+    """What is wrong with a snapshot although it is what was shipped: it was not checked then.
+
+    Raises:
+        CheckError: it is not what was shipped, or its check had found nothing.
+    """
+    if manifest is None:
+        check_snapshot(file, sha256, "integrity")
+        return None
+    verification = verify(file, manifest, on_event, full_text=False)
+    if verification.problem and (manifest.check == "integrity" or not verification.sha256_ok):
+        raise CheckError(verification.problem)
+    if verification.problem:
+        was = "was not checked" if manifest.check == "none" else "had a quick check only"
+        return f"{was} when it was shipped, and is damaged: {verification.problem}"
+    return None
 
 
 def _set_wal_mode(file: Path) -> None:

@@ -1,5 +1,6 @@
 """`keeper restore`: bring a snapshot back."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -80,6 +81,11 @@ a terminal, the rows that will go are counted before, and it is asked for.
     is_flag=True,
     help="Also take a snapshot without a usable manifest; only its integrity is checked.",
 )
+@click.option(
+    "--accept-damage",
+    is_flag=True,
+    help="Also bring back a damaged snapshot, as it is, to a new file that --to names.",
+)
 @common_options
 def command(
     session: Session,
@@ -92,13 +98,19 @@ def command(
     froms: tuple[str, ...],
     no_manifest: bool,
     assume_stopped: bool,
+    accept_damage: bool,
 ) -> int:
     """Find the target and the snapshot, and restore the one to the other."""
     config = session.config()
     database, target = _meant(config, name, to)
+    if accept_damage and (replace or undo or _is_live(config, to, target)):
+        raise ConfigError(
+            "--accept-damage puts a damaged snapshot where no application looks for a database",
+            hint="add --to PATH, a new file beside it, and leave --replace and --undo out",
+        )
     clock = partial(datetime.now, UTC)
 
-    def agree(file: Path) -> None:
+    def before_replacing(file: Path) -> None:
         if not yes and sys.stdin.isatty() and sys.stderr.isatty():
             _ask(session, config, database, target, file)
 
@@ -121,7 +133,8 @@ def command(
             (pair for pair in found if pair[1].object == wanted.object),
             key=lambda pair: pair[1].drill_outcome == "failed",
         )
-        try:
+
+        def bring(damaged: bool = False) -> RestoreResult:
             with database_lock(config.state, target, wait_seconds=60):
                 return restore(
                     candidates,
@@ -132,10 +145,18 @@ def command(
                     replace=replace,
                     no_manifest=no_manifest,
                     assume_stopped=assume_stopped,
-                    agree=agree,
+                    accept_damage=damaged,
+                    agree=_agree if not accept_damage else lambda damage: True,
+                    before_replacing=before_replacing,
                 )
+
+        try:
+            return bring()
         except CheckError as damage:
-            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or damage.hint
+            if accept_damage:
+                # All copies were looked at, and none of them is sound.
+                return bring(damaged=True)
+            hint = _way_out(wanted, [snapshot for _, snapshot in found]) or _as_it_is(wanted)
             if silent:
                 hint = f"{silent[0][0]} did not answer, and may have a sound copy: try again"
             raise CheckError(damage.message, hint=hint) from None
@@ -156,6 +177,7 @@ def command(
         path=str(result.path),
         set_aside=[str(path) for path in result.set_aside],
         sha256=result.sha256,
+        damage=result.damage,
         outcome=result.outcome,
     )
 
@@ -204,6 +226,24 @@ def _meant(config: Config, argument: str, to: str | None) -> tuple[str, Path]:
     elif to.endswith(OF_SQLITE):
         raise ConfigError(f"--to {to}: is the name of what SQLite keeps beside a database")
     return name, target.resolve()
+
+
+def _is_live(config: Config, to: str | None, target: Path) -> bool:
+    """Whether a restore goes to where an application has its database."""
+    return to is None or target in {one.path.resolve() for one in config.databases}
+
+
+def _agree(damage: str) -> bool:
+    """Ask whoever sits at a terminal; what runs by itself wants what was shipped."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    return click.confirm("Put it in place all the same?", err=True)
+
+
+def _as_it_is(damaged: Snapshot) -> str:
+    """A hint for the last snapshot that there is."""
+    name = shlex.quote(damaged.object.rpartition("/")[2])
+    return f"there is no other; as it is, to be salvaged: --at {name} --accept-damage --to NEWFILE"
 
 
 def _way_out(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> str | None:
