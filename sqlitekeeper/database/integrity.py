@@ -11,7 +11,13 @@ from typing import Literal, get_args
 import apsw
 
 from sqlitekeeper.database.connection import in_wal_mode, open_database, quoted, report_progress
-from sqlitekeeper.database.remarks import Remark, Sorter, index_of
+from sqlitekeeper.database.remarks import (
+    Remark,
+    Sorter,
+    has_pointer_map,
+    index_of,
+    is_pointer_map,
+)
 from sqlitekeeper.database.stand_ins import stand_in_collations, with_stand_in_functions
 from sqlitekeeper.workers import stop_if_asked
 
@@ -24,6 +30,7 @@ _ALL_LINES = 2**31 - 1
 # How long writers of a rollback-mode database wait for one turn of a check of the live file.
 TURN_SECONDS = 1.0
 _STEPS = 10_000
+_MAP_LINES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,26 @@ def check_in_turns(connection: apsw.Connection, most: int = 5) -> Integrity:
         if len(found.problems) < most:
             take_turn(f"the table {name}", f"integrity_check({quoted(name)})")
     return Integrity(tuple(found.problems), found.remarks, tuple(unchecked))
+
+
+def wrong_pointer_map(connection: apsw.Connection, seconds: float = math.inf) -> str | None:
+    """What is wrong with the pointer map, in a word; None also where `seconds` did not tell.
+
+    It says where pages are referred to, which SQLite believes as it frees pages; a
+    snapshot has a new one. https://sqlite.org/fileformat.html#pointer_map_or_ptrmap_pages
+    """
+    connection.set_progress_handler(_limit(time.monotonic() + seconds), _STEPS)
+    cursor = connection.cursor()
+    try:
+        # The b-trees come first, so no table is read where something is wrong with them.
+        first = cursor.execute(f"PRAGMA quick_check({_MAP_LINES})").fetchone()
+    except (apsw.InterruptError, apsw.SQLError):
+        return None
+    finally:
+        cursor.close()
+        connection.set_progress_handler(None)
+    lines = str(first[0]).split("\n") if first else []
+    return next((line for line in lines if is_pointer_map(line)), None)
 
 
 def _limit(deadline: float) -> Callable[[], bool]:
@@ -166,8 +193,11 @@ class _Sorted:
             self._add(line)
 
     def _add(self, line: str) -> None:
-        text = "\n".join(line.split("\n", self.most + 1)[: self.most + 1])
-        if text not in self.problems:
+        # What is worse than a pointer map comes first, and one fault of that stands for all.
+        lines = sorted(line.split("\n"), key=has_pointer_map)
+        text = "\n".join(lines[: self.most + 1])
+        again = is_pointer_map(text) and any(map(is_pointer_map, self.problems))
+        if text not in self.problems and not again:
             self.problems.append(text)
 
 

@@ -60,6 +60,11 @@ def is_pointer_map(problem: str) -> bool:
     return bool(lines) and all(_POINTER_MAP.search(line) for line in lines)
 
 
+def has_pointer_map(problem: str) -> bool:
+    """Whether damage is in the pointer map too."""
+    return bool(_POINTER_MAP.search(problem))
+
+
 def index_of(line: str) -> str | None:
     """The index that a line of integrity_check is about, if it is about one."""
     found = _INDEX.fullmatch(line)

@@ -2,14 +2,16 @@
 
 import shlex
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from sqlitekeeper.database.connection import open_database, quoted, sqlite_errors
 from sqlitekeeper.database.integrity import Integrity, check_in_turns
-from sqlitekeeper.database.remarks import Remark, Sorter, index_of, is_pointer_map
+from sqlitekeeper.database.remarks import Remark, Sorter, has_pointer_map, index_of, is_pointer_map
 from sqlitekeeper.doctor.finding import Finding
 from sqlitekeeper.errors import CheckError, KeeperError, as_keeper_error
 from sqlitekeeper.state.history import History
+from sqlitekeeper.state.pointer_maps import remember_map
 
 _LET_IT = "let the application run: PRAGMA integrity_check"
 _ITS_OWN = "  # with the application's SQLite; by itself where it has functions of its own"
@@ -38,8 +40,11 @@ def judge_remarks(name: str, path: Path, texts: Iterable[str]) -> list[Finding]:
         return []  # which is said where it is opened
 
 
-def check_live(name: str, path: Path) -> list[Finding]:
-    """Run integrity_check on the live file, in turns that keep nobody waiting for long."""
+def check_live(state: Path, name: str, path: Path) -> list[Finding]:
+    """Run integrity_check on the live file, in turns that keep nobody waiting for long.
+
+    What it says of the pointer map is noted in the state folder, for keeper vacuum.
+    """
     try:
         with sqlite_errors(path), open_database(path) as connection:
             found = check_in_turns(connection)
@@ -49,6 +54,11 @@ def check_live(name: str, path: Path) -> list[Finding]:
         trouble = as_keeper_error(error)
         message = f"{path}: could not be checked: {trouble.message}"
         return [Finding("warn", name, "integrity", message, trouble.hint)]
+    if not any("use of pages" in text for text in found.unchecked):
+        # Whether it can be noted matters less than what was found.
+        with suppress(KeeperError, OSError):
+            wrong = next((one for one in found.problems if has_pointer_map(one)), None)
+            remember_map(state, path, wrong)
     findings = [_damaged(name, path, problem) for problem in found.problems]
     findings += [_remarked(name, path, remark, remark.text) for remark in found.remarks]
     findings += [_remarked(name, path, None, text) for text in found.unchecked]

@@ -20,6 +20,7 @@ from sqlitekeeper.output.maintenance import show_convert
 from sqlitekeeper.output.printable import printable
 from sqlitekeeper.output.terminal import print_error
 from sqlitekeeper.state.locks import database_lock
+from sqlitekeeper.state.pointer_maps import remember_map
 from sqlitekeeper.wording import size
 
 HELP = """Give existing databases incremental auto-vacuum.
@@ -62,7 +63,10 @@ def command(session: Session, names: tuple[str, ...], auto_vacuum: AutoVacuum, y
             )
             if plan.needed:
                 _agree(plan, yes)
-            return convert(plan, session.on_event)
+            done = convert(plan, session.on_event)
+            if plan.needs_vacuum:
+                remember_map(config.state, database.path, None)
+            return done
 
     results = run_each(select_databases(config, names), work, ConvertResult)
     return session.finish(results, show_convert)

@@ -117,7 +117,7 @@ def _diagnose(database: Database) -> DatabaseDiagnosis:
 def _checked(config: Config, database: Database, live: bool) -> list[Finding]:
     """What SQLite's checks say: of the live file if asked, else of the last snapshot."""
     if live:
-        return check_live(database.name, database.path)
+        return check_live(config.state, database.name, database.path)
     texts = remembered_remarks(config.state, database.name, config.backup.to)
     return judge_remarks(database.name, database.path, texts)
 

@@ -1,5 +1,6 @@
 """`keeper vacuum`: the hourly work."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,13 +15,15 @@ from sqlitekeeper.cli.options import (
 )
 from sqlitekeeper.cli.session import Session, each_at_once
 from sqlitekeeper.config import Database, select_databases
+from sqlitekeeper.database.maintain.pointer_map import fault_behind
 from sqlitekeeper.database.maintain.vacuum import VacuumOptions, VacuumResult, vacuum
-from sqlitekeeper.errors import BusyError, LockedError
+from sqlitekeeper.errors import BusyError, CheckError, LockedError
 from sqlitekeeper.events import Listener
 from sqlitekeeper.output.maintenance import show_vacuum
 from sqlitekeeper.output.prometheus import vacuum_metrics
 from sqlitekeeper.state.history import Sizes
 from sqlitekeeper.state.locks import database_lock
+from sqlitekeeper.state.pointer_maps import remember_map, wrong_map
 
 HELP = """Free some pages and truncate the WAL, without holding the application up.
 
@@ -92,7 +95,17 @@ def command(
     def work(database: Database, on_event: Listener) -> VacuumResult:
         try:
             with database_lock(config.state, database.path):
-                return vacuum(database.path, options, name=database.name, on_event=on_event)
+                known = replace(options, wrong_map=wrong_map(config.state, database.path))
+                try:
+                    done = vacuum(database.path, known, name=database.name, on_event=on_event)
+                except CheckError:
+                    if known.wrong_map or not (wrong := fault_behind(database.path)):
+                        raise
+                    again = replace(options, wrong_map=wrong)
+                    done = vacuum(database.path, again, name=database.name, on_event=on_event)
+                if done.wrong_map and not known.wrong_map:
+                    remember_map(config.state, database.path, done.wrong_map)
+                return done
         except LockedError as error:
             return VacuumResult(database.name, database.path, "skipped", error.message)
         except BusyError as error:

@@ -30,6 +30,7 @@ from sqlitekeeper.database.files import (
 from sqlitekeeper.database.maintain.checkpoint import checkpoint_truncate
 from sqlitekeeper.database.maintain.rewrite import choose_folder, folders, rewrite
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, measure, read_measurement
+from sqlitekeeper.database.remarks import is_pointer_map
 from sqlitekeeper.errors import CheckError, KeeperError, NoRoomError, ReadOnlyError
 from sqlitekeeper.events import Listener, Note, Tick, ignore
 from sqlitekeeper.filesystem.private_folder import STAGING, remove_litter
@@ -152,6 +153,9 @@ def convert(plan: ConvertPlan, on_event: Listener = ignore) -> ConvertResult:
     with _opened(plan.path) as connection:
         report_progress(connection, lambda: None)
         problems = integrity_problems(connection, "integrity")
+        if plan.needs_vacuum:
+            # It is written anew, by the b-trees alone.
+            problems = [problem for problem in problems if not is_pointer_map(problem)]
         if problems:
             raise CheckError(
                 f"{plan.path}: left as it is, since integrity_check complains: {problems[0]}",

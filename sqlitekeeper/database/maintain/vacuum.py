@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from sqlitekeeper.database.maintain.checkpoint import (
     checkpoint_passive,
     checkpoint_truncate,
 )
+from sqlitekeeper.database.maintain.pointer_map import left_for, map_fault
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.processes import wal_readers
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
@@ -71,11 +72,12 @@ class VacuumResult(Result):
     longest_lock_ms: float = 0.0
     seconds: float = 0.0
     page_size: int = 0
+    wrong_map: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VacuumOptions:
-    """How far a run may go. `pages` 0: all; `budget_seconds` None: no limit."""
+    """How far a run may go. `pages` 0: all; `budget_seconds` None: no limit; see `map_fault`."""
 
     pages: int = 1000
     max_lock_ms: int = 100
@@ -84,6 +86,7 @@ class VacuumOptions:
     checkpoint: bool = True
     optimize: bool = False
     dry_run: bool = False
+    wrong_map: str | None = None
 
 
 @dataclass(slots=True)
@@ -131,7 +134,11 @@ def vacuum(
         if options.dry_run:
             reason = _convert_advice(before, path) or f"dry run: would free {target:,} pages"
             return _left_alone(name, path, before, reason)
-        return _run(connection, name, path, before, target, options, began, on_event)
+        wrong = options.wrong_map or map_fault(connection, before, target, options.max_lock_ms)
+        done = _run(
+            connection, name, path, before, 0 if wrong else target, options, began, on_event
+        )
+        return replace(done, **left_for(path, wrong, done.reason)) if wrong else done
 
 
 def _target(found: Measurement, options: VacuumOptions) -> int:
