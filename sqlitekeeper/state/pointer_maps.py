@@ -7,7 +7,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from sqlitekeeper.filesystem.atomic import write_whole
 from sqlitekeeper.state.folder import PRIVATE_FOLDER, prepare_state_folder
 from sqlitekeeper.state.locks import lock_path
 
@@ -35,7 +34,10 @@ def remember_map(state: Path, database: Path, problem: str | None) -> None:
         return
     prepare_state_folder(state)
     note.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-    write_whole(note, f"{_identity(database)}\n{problem}", 0o600)
+    flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(note, flags, 0o600), "w") as stream:  # noqa: PTH123
+        # One that is cut short has no line, and says nothing.
+        stream.write(f"{_identity(database)}\n{problem}")
 
 
 def _note(state: Path, database: Path) -> Path:
