@@ -19,11 +19,13 @@ _ITS_OWN = "  # with the application's SQLite; by itself where it has functions 
 
 def remembered_remarks(state: Path, name: str, to: Iterable[str]) -> tuple[str, ...]:
     """What the check of the last backups of a database remarked, as this host remembers it."""
+    if not (places := set(to)):
+        return ()
     try:
         shipments = History(state).shipments([name])
     except (KeeperError, OSError, ValueError):
         return ()  # which is said where the age of the backups is asked for
-    kept = (shipments[key].manifest for key in shipments if key[0] in set(to))
+    kept = (shipments[key].manifest for key in shipments if key[0] in places)
     return tuple(dict.fromkeys(text for one in kept for text in one.remarks or ()))
 
 
