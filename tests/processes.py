@@ -38,6 +38,22 @@ def write(path: str) -> None:
     print(committed, flush=True)
 
 
+def hasty(path: str) -> None:
+    """Commit without pause and without a busy timeout; print how often, and how often in vain."""
+    stop = threading.Event()
+    threading.Thread(target=_set_at_end_of_input, args=(stop,), daemon=True).start()
+    connection = apsw.Connection(path)
+    counts = [0, 0]
+    print("ready", flush=True)
+    while not stop.is_set():
+        try:
+            connection.execute("INSERT INTO t (body) VALUES (randomblob(99))").fetchall()
+            counts[0] += 1
+        except apsw.BusyError:
+            counts[1] += 1
+    print(*counts, flush=True)
+
+
 def read(path: str) -> None:
     """Stay inside a read transaction."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
@@ -96,7 +112,14 @@ def commit_slowly(path: str) -> None:
     os._exit(0)  # not closing it, which would write to it once more
 
 
-ROLES = {"write": write, "read": read, "lock": lock, "idle": idle, "commit_slowly": commit_slowly}
+ROLES = {
+    "write": write,
+    "hasty": hasty,
+    "read": read,
+    "lock": lock,
+    "idle": idle,
+    "commit_slowly": commit_slowly,
+}
 
 if __name__ == "__main__":
     ROLES[sys.argv[1]](sys.argv[2])

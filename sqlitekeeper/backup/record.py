@@ -94,6 +94,7 @@ class RunRecord:
             tables=manifest.tables,
             shipped=tuple(self._shipped(one, to, there) for to, there in published.items()),
             seconds=Seconds(one.seconds.snapshot, one.seconds.check, round(seconds, 3)),
+            longest_lock_ms=staged.source.longest_lock_ms if staged.source else 0.0,
             exit_code=CheckError.exit_code if one.alarm else 1 if problems else 0,
         )
 

@@ -32,7 +32,10 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True)
 class BackupResult(Result):
-    """One database's backup. `bytes` and `sha256` are the snapshot's."""
+    """One database's backup. `bytes` and `sha256` are the snapshot's.
+
+    For `longest_lock_ms` the application could not commit: without WAL mode only.
+    """
 
     path: Path
     outcome: Literal["shipped", "unchanged", "skipped", "failed"]
@@ -44,6 +47,7 @@ class BackupResult(Result):
     tables: dict[str, int] = field(default_factory=dict)
     shipped: tuple[Shipped, ...] = ()
     seconds: Seconds = field(default_factory=Seconds)
+    longest_lock_ms: float = 0.0
 
     @property
     def uploaded_bytes(self) -> int:

@@ -17,12 +17,23 @@ from sqlitekeeper.config.settings import (
 
 _KEEPS = tuple(field for field in BackupSettings.__slots__ if field.startswith("keep_"))
 
+
+def _checkpoint(value: object, position: Position) -> str:
+    """How a WAL is checkpointed; true and false are what they were before there was a choice."""
+    choose = values.choice("truncate", "passive", "none")
+    return (
+        {True: "truncate", False: "none"}[value]
+        if isinstance(value, bool)
+        else choose(value, position)
+    )
+
+
 _VACUUM: values.Keys = {
     "pages": values.count(0),
     "max_lock_ms": values.count(1),
     "keep_free_pages": values.count(0),
     "optimize": values.flag,
-    "checkpoint": values.flag,
+    "checkpoint": _checkpoint,
 }
 
 _BACKUP: values.Keys = {

@@ -39,7 +39,7 @@ class VacuumSettings:
     max_lock_ms: int = 100
     keep_free_pages: int = 0
     optimize: bool = False
-    checkpoint: bool = True
+    checkpoint: Literal["truncate", "passive", "none"] = "truncate"
 
 
 @dataclass(frozen=True, slots=True)

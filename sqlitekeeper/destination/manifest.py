@@ -230,7 +230,7 @@ def build_manifest(
 ) -> Manifest:
     """The manifest of a snapshot; the keys are the design's."""
     facts = asdict(source)
-    del facts["settled"]  # of that moment only
+    del facts["settled"], facts["longest_lock_ms"]  # of that moment only
     if source.acl is None:
         del facts["acl"]
     raw = {

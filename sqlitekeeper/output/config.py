@@ -45,7 +45,7 @@ def config_rows(
         ("max_lock_ms", str(vacuum.max_lock_ms)),
         ("keep_free_pages", f"{vacuum.keep_free_pages:,}"),
         ("optimize", _yes(vacuum.optimize)),
-        ("checkpoint", _yes(vacuum.checkpoint)),
+        ("checkpoint", vacuum.checkpoint),
         ("backup", None),
         ("to", ", ".join(backup.to) or "nowhere; `keeper backup` needs --to"),
         ("staging", str(backup.staging)),

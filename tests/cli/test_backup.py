@@ -342,6 +342,21 @@ def test_json_has_the_keys_of_the_design(keeper: Keeper, three: list[Path], to: 
     assert all(isinstance(value, float) for value in entry["seconds"].values())
 
 
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_rollback_database_says_how_long_its_writers_waited(
+    keeper: Keeper, make_database: MakeDatabase, to: Path, journal_mode: str
+) -> None:
+    """While it is read nobody can commit, and only there."""
+    path = make_database(rows=2000, journal_mode=journal_mode)
+
+    run = keeper("backup", path, "--to", to, "--json")
+
+    locked = run.entry["longest_lock_ms"]
+    assert locked <= run.entry["seconds"]["snapshot"] * 1000
+    assert (locked > 0) == (journal_mode == "delete")
+    assert (f"writers locked out for {locked:.0f} ms" in run.err) == (journal_mode == "delete")
+
+
 def test_json_is_printed_on_failure_too(keeper: Keeper, three: list[Path]) -> None:
     """Code, message and hint, and the keys that a success has."""
     three[0].unlink()

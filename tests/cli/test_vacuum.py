@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.state.history import History
 from tests.conftest import (
     Companion,
@@ -480,6 +481,72 @@ def test_configuration_may_leave_the_wal_alone(
     )
 
     assert keeper("vacuum", "--json").entry["checkpoint"] is None
+
+
+@pytest.mark.parametrize("by", ["option", "configuration"])
+def test_passive_checkpoint_needs_no_writers_lock(
+    keeper: Keeper, make_database: MakeDatabase, beside: Beside, tmp_path: Path, by: str
+) -> None:
+    """It copies the whole WAL while a transaction goes on, and the file keeps its length."""
+    path = make_database(rows=10)
+    application = apsw.Connection(str(path))
+    application.execute("INSERT INTO t (body) VALUES (randomblob(900))").fetchall()
+    length = path.with_name(path.name + "-wal").stat().st_size
+    beside("lock", path)
+    (tmp_path / "keeper.toml").write_text('[vacuum]\ncheckpoint = "passive"\n')
+    option = ["--checkpoint", "passive"] if by == "option" else []
+
+    run = keeper("vacuum", path, "--json", *option)
+
+    application.close()
+    assert run.status == 0
+    found = run.entry["checkpoint"]
+    assert (found["busy"], found["checkpointed_frames"]) == (False, found["log_frames"])
+    assert found["log_frames"] > 0
+    assert (run.entry["longest_lock_ms"], run.entry["reason"]) == (0, None)
+    assert run.entry["wal_bytes_after"] == length
+
+
+def test_passive_checkpoint_says_who_keeps_the_rest_of_the_wal(
+    keeper: Keeper, make_database: MakeDatabase, beside: Beside
+) -> None:
+    """What a reader's transaction does not see yet cannot be copied while it lasts."""
+    path = make_database(rows=10)
+    reader = beside("read", path)
+    application = apsw.Connection(str(path))
+    application.execute("INSERT INTO t (body) VALUES (randomblob(900))").fetchall()
+
+    run = keeper("vacuum", path, "--json", "--checkpoint", "passive")
+
+    application.close()
+    assert "could not be copied as a whole" in run.entry["reason"]
+    if Path("/proc/locks").exists():
+        assert f"pid {reader.pid}" in run.entry["reason"]
+
+
+def test_application_without_a_busy_timeout_has_no_error_beside_passive_checkpoints(
+    make_database: MakeDatabase, beside: Beside
+) -> None:
+    """As bun, deno and @libsql/client are: whoever commits asks for the writer's lock once."""
+    path = make_database(rows=10)
+    application = beside("hasty", path)
+
+    for _ in range(30):
+        vacuum(path, VacuumOptions(checkpoint="passive"))
+
+    commits, errors = map(int, application.end().split())
+    assert commits > 0
+    assert errors == 0
+
+
+def test_two_ways_to_leave_the_wal_do_not_contradict_each_other(
+    keeper: Keeper, make_database: MakeDatabase
+) -> None:
+    """--no-checkpoint is --checkpoint none, and no other."""
+    path = make_database(rows=10)
+
+    assert keeper("vacuum", path, "--no-checkpoint", "--checkpoint", "none").status == 0
+    assert keeper("vacuum", path, "--no-checkpoint", "--checkpoint", "passive").status == 2
 
 
 def test_file_that_cannot_be_read_is_a_failure(

@@ -147,6 +147,15 @@ def test_max_delete_is_a_number_or_a_percentage(
     assert (default.max_delete_files, default.max_delete_percent) == (1000, 10.0)
 
 
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [("true", "truncate"), ("false", "none"), ("'passive'", "passive"), ("'none'", "none")],
+)
+def test_checkpoint_is_a_mode_or_yes_or_no(configure: Configure, written: str, mode: str) -> None:
+    """What old configurations say goes on to mean what it meant."""
+    assert configure(f"[vacuum]\ncheckpoint = {written}").vacuum.checkpoint == mode
+
+
 FILES = "[[files]]\nname = 'u'\npath = 'u'\nto = 'b2:u'\n"
 BAD = [
     # unknown keys
@@ -171,6 +180,10 @@ BAD = [
     ("[vacuum]\npages = 1.0", "vacuum.pages: must be a whole number, not 1.0"),
     ("[vacuum]\npages = '7'", 'vacuum.pages: must be a whole number, not "7"'),
     ("[vacuum]\npages = 2026-11-23", "vacuum.pages: must be a whole number, not a date or time"),
+    (
+        "[vacuum]\ncheckpoint = 1",
+        "vacuum.checkpoint: must be one of truncate, passive, none, not 1",
+    ),
     ("[vacuum]\noptimize = 1", "vacuum.optimize: must be true or false, not 1"),
     ("state = 5", "state: must be a text in quotes, not 5"),
     ("rclone = false", "rclone: must be a text in quotes, not false"),

@@ -165,6 +165,19 @@ def test_rollback_journal_beside_a_running_application(
     assert found.fix == (f"stop the application, then: sqlite3 {path} 'PRAGMA journal_mode = wal'")
 
 
+def test_large_rollback_database_locks_its_writers_out(make_database: MakeDatabase) -> None:
+    """For as long as reading it takes; nobody has to have it open at this moment."""
+    path = make_database(rows=10, journal_mode="delete")
+    connection = apsw.Connection(str(path))
+    connection.execute("INSERT INTO t (body) VALUES (zeroblob(20000000))").fetchall()
+    connection.close()
+
+    found = finding(path, "journal_mode")
+
+    assert found.level == "warn"
+    assert "writers wait while a snapshot is made" in found.message
+
+
 def test_rollback_journal_that_nobody_uses(make_database: MakeDatabase) -> None:
     """It disturbs nobody."""
     assert finding(make_database(journal_mode="delete"), "journal_mode").level == "ok"

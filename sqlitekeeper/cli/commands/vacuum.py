@@ -15,6 +15,7 @@ from sqlitekeeper.cli.options import (
 )
 from sqlitekeeper.cli.session import Session, each_at_once
 from sqlitekeeper.config import Database, select_databases
+from sqlitekeeper.database.maintain.checkpoint import CheckpointMode
 from sqlitekeeper.database.maintain.pointer_map import fault_behind
 from sqlitekeeper.database.maintain.vacuum import VacuumOptions, VacuumResult, vacuum
 from sqlitekeeper.errors import BusyError, CheckError, LockedError
@@ -56,7 +57,13 @@ are skipped with a word.
     type=click.IntRange(min=0),
     help="Leave this many free pages for the application to reuse.",
 )
-@click.option("--no-checkpoint", is_flag=True, help="Leave the WAL as it is.")
+@click.option(
+    "--checkpoint",
+    "mode",
+    type=click.Choice(["truncate", "passive", "none"]),
+    help="What becomes of the WAL; passive makes no writer wait.",
+)
+@click.option("--no-checkpoint", is_flag=True, help="Leave the WAL as it is: --checkpoint none.")
 @click.option("--optimize", is_flag=True, help="Also run PRAGMA optimize.")
 @click.option("--dry-run", is_flag=True, help="Say what would be freed, change nothing.")
 @jobs_option
@@ -70,6 +77,7 @@ def command(
     budget: float | None,
     max_lock_ms: int | None,
     keep_free_pages: int | None,
+    mode: CheckpointMode | None,
     no_checkpoint: bool,
     optimize: bool,
     dry_run: bool,
@@ -80,6 +88,8 @@ def command(
     config = session.config()
     if everything and pages is not None:
         raise click.UsageError("--all and --pages contradict each other")
+    if no_checkpoint and mode not in (None, "none"):
+        raise click.UsageError(f"--no-checkpoint and --checkpoint {mode} contradict each other")
     refuse_rehearsal(prometheus, dry_run)
     settings = config.vacuum
     options = VacuumOptions(
@@ -88,7 +98,7 @@ def command(
         keep_free_pages=_first(keep_free_pages, settings.keep_free_pages),
         optimize=optimize or settings.optimize,
         budget_seconds=budget,
-        checkpoint=settings.checkpoint and not no_checkpoint,
+        checkpoint="none" if no_checkpoint else mode or settings.checkpoint,
         dry_run=dry_run,
     )
 

@@ -1,12 +1,18 @@
-"""Checkpoints that hold nobody up for long."""
+"""Checkpoints that hold nobody up for long, or, on request, nobody at all."""
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import apsw
 
 from sqlitekeeper.database.connection import pragma_int
+from sqlitekeeper.database.processes import wal_readers
 from sqlitekeeper.errors import KeeperError
+
+# "passive" never takes the writer's lock: an application without a busy timeout has no error.
+CheckpointMode: TypeAlias = Literal["truncate", "passive", "none"]
 
 TRUNCATE_TRIES = 5
 PAUSE_SECONDS = 0.05
@@ -33,6 +39,13 @@ def _run(connection: apsw.Connection, mode: str) -> Checkpoint:
     if not isinstance(log_frames, int) or not isinstance(checkpointed_frames, int):
         raise KeeperError(f"PRAGMA wal_checkpoint({mode}) gave {row!r}")
     return Checkpoint(bool(busy), log_frames, checkpointed_frames)
+
+
+def checkpoint_mode(asked: CheckpointMode | bool) -> CheckpointMode:
+    """The mode that is meant, also by those who know of no other than yes and no."""
+    if isinstance(asked, str):
+        return asked
+    return "truncate" if asked else "none"
 
 
 def checkpoint_passive(connection: apsw.Connection) -> Checkpoint:
@@ -76,3 +89,14 @@ def checkpoint_truncate(
     finally:
         connection.set_busy_timeout(0)
     return result, longest
+
+
+def pinned(path: Path, result: Checkpoint) -> str | None:
+    """Who keeps the WAL from being emptied, or the rest of it from being copied, if anybody."""
+    in_part = 0 <= result.checkpointed_frames < result.log_frames
+    if not (result.busy or in_part):
+        return None
+    readers = wal_readers(path)
+    who = ", ".join(map(str, readers)) if readers else "a reader"
+    failed = "truncated" if result.busy else "copied as a whole"
+    return f"the WAL could not be {failed}: {who} holds it in a read transaction"

@@ -25,12 +25,14 @@ from sqlitekeeper.database.files import (
 )
 from sqlitekeeper.database.maintain.checkpoint import (
     Checkpoint,
+    CheckpointMode,
+    checkpoint_mode,
     checkpoint_passive,
     checkpoint_truncate,
+    pinned,
 )
 from sqlitekeeper.database.maintain.pointer_map import left_for, map_fault
 from sqlitekeeper.database.measure import Measurement, read_measurement
-from sqlitekeeper.database.processes import wal_readers
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
@@ -77,13 +79,16 @@ class VacuumResult(Result):
 
 @dataclass(frozen=True, slots=True)
 class VacuumOptions:
-    """How far a run may go. `pages` 0: all; `budget_seconds` None: no limit; see `map_fault`."""
+    """How far a run may go. `pages` 0: all; `budget_seconds` None: no limit; see `map_fault`.
+
+    `checkpoint` may also be True ("truncate") or False ("none").
+    """
 
     pages: int = 1000
     max_lock_ms: int = 100
     keep_free_pages: int = 0
     budget_seconds: float | None = None
-    checkpoint: bool = True
+    checkpoint: CheckpointMode | bool = "truncate"
     optimize: bool = False
     dry_run: bool = False
     wrong_map: str | None = None
@@ -182,16 +187,18 @@ def _run(
     on_event: Listener,
 ) -> VacuumResult:
     in_wal_mode = before.journal_mode == "wal"
-    litestream = litestream_beside(path)
+    litestream = in_wal_mode and litestream_beside(path)
+    asked = checkpoint_mode(options.checkpoint)
+    mode = asked if in_wal_mode and not litestream else "none"
     max_lock = options.max_lock_ms / 1000
     locks = _Locks()
     reasons = [_convert_advice(before, path)]
-    if in_wal_mode and options.checkpoint and not litestream:
+    if mode != "none":
         reasons.append(checkpoint_remark(connection))
     # Checkpoints of our own choosing only, outside the timed transactions.
     connection.wal_autocheckpoint(0)
-    if litestream or not options.checkpoint:
-        # The last connection to close would checkpoint, and remove the WAL.
+    if mode != "truncate":
+        # The last connection to close would checkpoint, and remove the WAL: it locks everybody out.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     freed = 0
@@ -215,7 +222,7 @@ def _run(
         batch = next_batch(batch, took.freed, took.seconds, max_lock)
         if freed < target:
             paused = time.monotonic()
-            if in_wal_mode and options.checkpoint and not litestream:
+            if mode != "none":
                 checkpoint_passive(connection)
             pause = max(MIN_PAUSE_SECONDS, took.seconds) - (time.monotonic() - paused)
             time.sleep(max(0.0, pause))
@@ -224,13 +231,15 @@ def _run(
         reasons.append(_optimize(connection, max_lock, locks))
 
     checkpoint = None
-    if in_wal_mode and options.checkpoint and litestream:
+    if litestream and asked != "none":
         reasons.append("Litestream runs beside it, so the checkpoint is left to Litestream")
-    elif in_wal_mode and options.checkpoint:
+    elif mode == "passive":
+        checkpoint = checkpoint_passive(connection)
+    elif mode == "truncate":
         checkpoint, longest = checkpoint_truncate(connection, max_lock)
         locks.add(longest)
-        if checkpoint.busy:
-            reasons.append(_pinned(path))
+    if checkpoint:
+        reasons.append(pinned(path, checkpoint))
     wait_for_locks(connection, WAIT_SECONDS)
     after = read_measurement(connection, path)
     idle = before.auto_vacuum == "none" and checkpoint is None and not options.optimize
@@ -343,9 +352,3 @@ def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> st
         connection.set_progress_handler(None)
         locks.add(time.monotonic() - began)
     return None
-
-
-def _pinned(path: Path) -> str:
-    readers = wal_readers(path)
-    who = ", ".join(map(str, readers)) if readers else "a reader"
-    return f"the WAL could not be truncated: {who} holds it in a read transaction"

@@ -6,6 +6,7 @@ data. In WAL mode writers go on meanwhile; with a rollback journal they wait.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ class Source:
     `mode` holds the permission bits that the file would have without its `acl`, for a
     restore that finds no file to ask; `method` says how it was copied. `settled` is False
     where the WAL held a transaction that was written but not committed yet: it may become
-    so without another write.
+    so without another write. For `longest_lock_ms` nobody could commit: 0 in WAL mode.
     """
 
     path: Path
@@ -66,6 +67,7 @@ class Source:
     acl: str | None = None
     method: Literal["vacuum", "pages"] = "vacuum"
     settled: bool = True
+    longest_lock_ms: float = 0.0
 
 
 def take_snapshot(path: Path, target: Path, on_event: Listener = ignore, name: str = "") -> Source:
@@ -117,6 +119,7 @@ def take_snapshot(path: Path, target: Path, on_event: Listener = ignore, name: s
                 flushed_wal(path, on_event, name) if _takes_long(found) else nullcontext(),
                 nullcontext() if found.journal_mode == "wal" else _unwritten(connection),
             ):
+                began = time.monotonic()
                 with unsynced(connection):
                     cause = _vacuum_into(connection, target)
                 if cause:
@@ -130,6 +133,11 @@ def take_snapshot(path: Path, target: Path, on_event: Listener = ignore, name: s
                     )
                     on_event(Note(name, f"copied page by page, free pages too: {cause}"))
                     source = replace(source, method="pages")
+                if found.journal_mode != "wal":
+                    milliseconds = round((time.monotonic() - began) * 1000, 3)
+                    source = replace(source, longest_lock_ms=milliseconds)
+                    text = f"writers locked out for {milliseconds:.0f} ms: it is not in WAL mode"
+                    on_event(Note(name, text))
         except apsw.FullError:
             # Somebody else took the room meanwhile; what was written of it is free again.
             target.unlink(missing_ok=True)
