@@ -15,6 +15,20 @@ from sqlitekeeper.filesystem.disks import mounts_now, network_filesystem
 
 # https://sqlite.org/fileformat.html#schema_format_number
 NEWEST_SCHEMA_FORMAT = 4
+# https://sqlite.org/src/doc/wal2/doc/wal2.md
+IN_WAL2_MODE = b"\3\3"
+SAMPLE_BYTES = 512
+# Of 512 random bytes 221 are different ones, more or less 6; of a text, or of pages, half of that.
+RANDOM_BYTES = 190
+# Magic numbers and where they stand, of what lies under the name of a database now and then.
+KINDS = (
+    (b"** This file contains an SQLite 2", 0, "one of SQLite 2"),
+    (b"DUCK", 8, "one of DuckDB"),
+    (b"\x1f\x8b", 0, "a gzip file"),
+    (b"\x28\xb5\x2f\xfd", 0, "a zstd file"),
+    (b"\xfd7zXZ\0", 0, "an xz file"),
+    (b"PK\3\4", 0, "a zip archive"),
+)
 # What page 1 is, behind the header: https://sqlite.org/fileformat.html#b_tree_pages
 TABLE_PAGES = (5, 13)
 
@@ -26,28 +40,57 @@ def refuse_unreadable(connection: apsw.Connection, path: Path) -> None:
     Page 1 is all zeros while the first transaction of a new database goes on.
 
     Raises:
-        NotADatabaseError: `path` is encrypted, of another program, or of Turso's MVCC mode.
+        NotADatabaseError: `path` is encrypted, another program's, or in a mode of Turso or wal2.
     """
-    header = connection.read("main", 0, 0, 101)[1]
+    header = connection.read("main", 0, 0, SAMPLE_BYTES)[1]
     if not any(header[:16]):
         return
     if header[:16] != MAGIC:
-        raise NotADatabaseError(
-            f"{path}: is not an SQLite database, or it is encrypted",
-            hint="start the application, which rolls back what is in the journal beside it"
-            if is_hot(journal_header(path))
-            else None,
-        )
+        raise _other_file(header, path)
     if header[18:20] == IN_MVCC_MODE:
         raise NotADatabaseError(
             f"{path}: is a Turso database in MVCC mode, which SQLite cannot read",
             hint="let the application run in Turso: PRAGMA journal_mode = 'wal'",
+        )
+    if header[18:20] == IN_WAL2_MODE:
+        raise NotADatabaseError(
+            f"{path}: is in journal mode wal2, which only a branch of SQLite has",
+            hint="let the application run: PRAGMA journal_mode = delete; PRAGMA journal_mode = wal",
         )
     # Ciphers keep something in each page; so does SQLite's own cksumvfs, 8 bytes.
     odd = any(header[72:92]) or header[100] not in TABLE_PAGES
     ciphered = odd and header[20] not in (0, 8)
     if ciphered or int.from_bytes(header[44:48], "big") > NEWEST_SCHEMA_FORMAT:
         raise NotADatabaseError(f"{path}: is encrypted behind a plain header, or damaged")
+
+
+def _other_file(header: bytes, path: Path) -> NotADatabaseError:
+    """What a file is that does not begin like a database, as far as its first bytes tell."""
+    other = next((kind for magic, start, kind in KINDS if header[start:].startswith(magic)), None)
+    if other or _is_text(header):
+        return NotADatabaseError(f"{path}: is not an SQLite database, but {other or 'a text'}")
+    rolled_back = "start the application, which rolls back what is in the journal beside it"
+    if len(set(header)) < RANDOM_BYTES or size_of(path) % 512:
+        return NotADatabaseError(
+            f"{path}: is not an SQLite database, or it is encrypted",
+            hint=rolled_back if is_hot(journal_header(path)) else None,
+        )
+    return NotADatabaseError(
+        f"{path}: is encrypted as a whole (SQLCipher or the like), or not an SQLite database",
+        hint=rolled_back
+        if is_hot(journal_header(path))
+        else "only the application, which has the key, can export it: have it do so into a folder"
+        " of [[files]], and leave the database out of keeper.toml",
+    )
+
+
+def _is_text(header: bytes) -> bool:
+    """Whether it is UTF-8 without control characters, so that it is no ciphertext."""
+    found = header.rstrip(b"\0")
+    text = found.decode(errors="ignore")
+    # A character may be cut off at the end of the sample.
+    is_whole = len(found) - len(text.encode()) < 4
+    return is_whole and len(text) >= 16 and all(ch.isprintable() or ch.isspace() for ch in text)
 
 
 def refuse_foreign_sidecars(path: Path, owner: int) -> None:

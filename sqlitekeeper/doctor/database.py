@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlitekeeper.database.blind_spot import blind_spot
 from sqlitekeeper.database.connection import open_database, sqlite_errors
 from sqlitekeeper.database.files import litestream_beside, sidecar, sidecars_of, stat_database
 from sqlitekeeper.database.journal import is_hot, journal_header
@@ -20,7 +21,13 @@ from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.processes import openers, parse_locks, wal_readers
 from sqlitekeeper.database.wal_reset_bug import is_affected, last_writer, version_text
 from sqlitekeeper.doctor.finding import Finding, Level
-from sqlitekeeper.errors import BusyError, KeeperError, NotADatabaseError, as_keeper_error
+from sqlitekeeper.errors import (
+    BusyError,
+    CheckError,
+    KeeperError,
+    NotADatabaseError,
+    as_keeper_error,
+)
 from sqlitekeeper.filesystem.disks import mount_of, mounts_now, network_filesystem
 from sqlitekeeper.wording import size
 
@@ -63,7 +70,7 @@ def diagnose_database(name: str, path: Path) -> DatabaseDiagnosis:
             found = read_measurement(connection, path)
             writer = last_writer(connection)
     except (KeeperError, OSError) as error:
-        return DatabaseDiagnosis((*findings, _not_opened(name, as_keeper_error(error))))
+        return DatabaseDiagnosis((*findings, _not_opened(name, path, as_keeper_error(error))))
     findings += [
         Finding("ok", name, "open", f"{path}: opens, {size(found.bytes)}"),
         _auto_vacuum(name, path, found),
@@ -103,13 +110,25 @@ def memory_filesystem(path: Path) -> str | None:
     return mount.filesystem if mount and mount.filesystem in MEMORY_FILESYSTEMS else None
 
 
-def _not_opened(name: str, error: KeeperError) -> Finding:
+def _not_opened(name: str, path: Path, error: KeeperError) -> Finding:
     fix = error.hint
+    if isinstance(error, CheckError) and (users := openers([path])):
+        fix = f"stop {_listed(users)} first; then {fix}"
     if isinstance(error, NotADatabaseError) and not fix:
-        fix = f"keeper restore {shlex.quote(name)} if it should be one; else leave it out"
+        fix = _other_file(name, path)
     # A lock says that the application works, not that anything is wrong.
     level: Level = "warn" if isinstance(error, BusyError) else "fail"
     return Finding(level, name, "open", error.message, fix)
+
+
+def _other_file(name: str, path: Path) -> str:
+    """What to do about a file that is no database; what an application works with stays."""
+    leave = "leave it out of keeper.toml"
+    if users := openers([path]):
+        return f"{_listed(users)} works with it: {leave}, or correct its path there"
+    if blind_spot(path) or sidecars_of(path):
+        return f"{leave}, or correct its path there: an application may work with it"
+    return f"keeper restore {shlex.quote(name)} if it should be one; else {leave}"
 
 
 def _place(name: str, path: Path) -> Finding:

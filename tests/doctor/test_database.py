@@ -416,12 +416,78 @@ def test_missing_database(tmp_path: Path) -> None:
     assert found.fix == f"correct its path in keeper.toml, or: keeper init {path}"
 
 
-@pytest.mark.parametrize("content", [b"notes, not data\n" * 100, os.urandom(8192)])
-def test_file_that_is_no_database_or_encrypted(tmp_path: Path, content: bytes) -> None:
-    """Both are said, since nobody can tell."""
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"notes, not data\n" * 100, "but a text"),
+        (bytes([31, 139]) + os.urandom(510), "but a gzip file"),
+        (bytes(8) + b"DUCK" + os.urandom(500), "but one of DuckDB"),
+        (b"** This file contains an SQLite 2.1 database **" + bytes(977), "but one of SQLite 2"),
+        (b"\x07" * 512, "or it is encrypted"),
+        (os.urandom(8191), "or it is encrypted"),
+    ],
+    ids=["text", "gzip", "DuckDB", "SQLite 2", "monotonous", "no whole pages"],
+)
+def test_file_that_is_no_database(tmp_path: Path, content: bytes, said: str) -> None:
+    """What its first bytes tell is said, and no more."""
     path = tmp_path / "app.sqlite3"
     path.write_bytes(content)
     found = finding(path, "open")
     assert found.level == "fail"
-    assert found.message.endswith("is not an SQLite database, or it is encrypted")
-    assert found.fix == "keeper restore app if it should be one; else leave it out"
+    assert "is not an SQLite database" in found.message
+    assert found.message.endswith(said)
+    assert found.fix == "keeper restore app if it should be one; else leave it out of keeper.toml"
+
+
+def test_database_that_is_encrypted_as_a_whole(tmp_path: Path) -> None:
+    """Random bytes in whole pages: a restored snapshot would be none of its application's."""
+    path = tmp_path / "app.sqlite3"
+    path.write_bytes(os.urandom(8192))
+    found = finding(path, "open")
+    assert "is encrypted as a whole" in found.message
+    assert found.fix is not None
+    assert "restore" not in found.fix
+    assert "[[files]]" in found.fix
+
+
+def test_no_restore_is_proposed_over_what_an_application_works_with(tmp_path: Path) -> None:
+    """It is told who has it open, or that somebody may have."""
+    path = tmp_path / "app.sqlite3"
+    path.write_bytes(b"\x07" * 5000)
+    with subprocess.Popen(["tail", "-f", path], stdout=subprocess.PIPE) as application:
+        assert application.stdout
+        application.stdout.read(100)
+        in_use = finding(path, "open").fix
+        application.kill()
+    path.with_name("app.sqlite3-wal").write_bytes(b"frames")
+    beside_a_wal = finding(path, "open").fix
+
+    assert in_use is not None
+    assert in_use.startswith(f"pid {application.pid} (tail) works with it: leave it out")
+    assert beside_a_wal is not None
+    assert "restore" not in in_use + beside_a_wal
+
+
+def test_journal_mode_of_a_branch_of_sqlite(make_database: MakeDatabase) -> None:
+    """wal2: bytes 18 and 19 of the header are 3."""
+    path = make_database()
+    with path.open("r+b") as stream:
+        stream.seek(18)
+        stream.write(b"\3\3")
+    found = finding(path, "open")
+    assert "is in journal mode wal2" in found.message
+    assert found.fix is not None
+    assert "PRAGMA journal_mode = delete" in found.fix
+
+
+def test_last_writer_is_not_known_where_turso_was_it(tmp_path: Path) -> None:
+    """It writes the number of an SQLite with the WAL-reset bug, which it has not."""
+    turso = pytest.importorskip("turso", reason="pyturso is not installed")
+    path = tmp_path / "app.sqlite3"
+    connection = turso.connect(str(path))
+    connection.execute("CREATE TABLE t (body)")
+    connection.commit()
+    connection.close()
+    found = finding(path, "wal_reset_bug")
+    assert found.level == "ok"
+    assert "does not record which SQLite wrote it last" in found.message

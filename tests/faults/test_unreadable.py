@@ -44,6 +44,8 @@ KINDS = {
     "turso": (TURSO, "", ""),
 }
 SAID = {
+    "encrypted": "is encrypted as a whole (SQLCipher or the like)",
+    "encrypted, in rollback mode": "is encrypted as a whole (SQLCipher or the like)",
     "turso": "is a Turso database in MVCC mode",
     "plain header": "is encrypted behind a plain header",
     "longer plain header": "is encrypted behind a plain header",
@@ -115,7 +117,7 @@ def test_nothing_of_it_is_changed(
 
     assert listing(path.parent) == before
     assert status in (1, 12)
-    explained = SAID.get(kind, "is not an SQLite database, or it is encrypted")
+    explained = SAID[kind]
     # doctor does not open what has a hot journal.
     assert explained in str(said) or "a transaction was cut off" in str(said)
 

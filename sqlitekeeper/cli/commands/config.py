@@ -33,7 +33,8 @@ INIT_HELP = """Write a keeper.toml for the SQLite databases below a folder.
 
 They are found by what they hold, whatever they are called. The file goes to
 standard output, with comments; nothing is changed. Solid Cache, Queue and Cable
-databases are told by their names and marked as not to be backed up.
+databases, PocketBase's logs and a browser's caches are marked as not to be backed
+up. Folders of uploaded files are proposed as [[files]], for `keeper files`.
 
 With --rails the databases come from a Rails application's database.yml instead.
 Its ERB is read, not executed: ENV["X"] and ENV.fetch("X") with a default.
@@ -104,7 +105,7 @@ def init(
         session.on_event(Note("", remark, Level.WARNING))
     if not found.databases:
         raise KeeperError(nothing)
-    written = draft(found.databases, to, os.environ)
+    written = draft(found.databases, to, os.environ, found.uploads)
     # Bytes: TOML is UTF-8, whatever this terminal's encoding is.
     return session.finish(
         written.databases,

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from sqlitekeeper.config.databases import AUTO_VACUUM_MODES, JOURNAL_MODES
+from sqlitekeeper.config.generate.applications import uploads_beside
 from sqlitekeeper.config.generate.erb import Expanded, expand
 from sqlitekeeper.config.generate.scan import Candidate, Found, transient_reason, unwritable
 from sqlitekeeper.config.paths import absolute, expand_home
@@ -67,7 +68,8 @@ def find_rails_databases(file: Path, environment: str, environ: Mapping[str, str
         twin = databases.setdefault(os.path.realpath(path), candidate)
         if twin.no_backup and not candidate.no_backup:
             databases[os.path.realpath(path)] = candidate
-    return Found(tuple(databases.values()), tuple(remarks))
+    uploads = uploads_beside(one.path for one in databases.values())
+    return Found(tuple(databases.values()), tuple(remarks), uploads)
 
 
 def _text_of(file: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlitekeeper.config.databases import BESIDE
+from sqlitekeeper.config.generate.applications import needs_no_backup, uploads_beside
 from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.config.paths import absolute
 from sqlitekeeper.config.quoting import readable
@@ -22,6 +23,15 @@ _NOT_ENTERED = re.compile(r"\..*|node_modules|keeper-staging-.*", re.DOTALL)
 # The kernel's own folders: no files on a disk, and some of them act when they are read.
 _KERNEL = frozenset({"/proc", "/sys", "/dev"})
 
+_IN_MVCC_MODE = b"\xff\xff"
+_MVCC = (
+    "is in Turso's MVCC mode, which keeper cannot read; let the application run in Turso:"
+    " PRAGMA journal_mode = 'wal'"
+)
+_UNREADABLE = (
+    "it has a -wal beside it, and SQLite cannot read it: encrypted, perhaps; only the application"
+    " can export it"
+)
 _REASONS = {
     "cache": "Solid Cache: what it holds can be computed again",
     "queue": "Solid Queue: restored jobs would run a second time",
@@ -46,10 +56,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found, sorted by path, and what it could not look at or had to leave out."""
+    """What a search found, sorted by path, and what it could not look at or had to leave out.
+
+    `uploads` are folders of uploaded files beside the databases.
+    """
 
     databases: tuple[Candidate, ...]
     remarks: tuple[str, ...] = ()
+    uploads: tuple[Path, ...] = ()
 
 
 def find_databases(folder: Path) -> Found:
@@ -75,8 +89,8 @@ def find_databases(folder: Path) -> Found:
         if reason := unwritable(path):
             remarks.append(f"{readable(path)}: left out: {reason}")
         else:
-            found.append(Candidate(path, transient_reason(path.stem)))
-    return Found(tuple(found), tuple(remarks))
+            found.append(Candidate(path, transient_reason(path.stem) or needs_no_backup(path)))
+    return Found(tuple(found), tuple(remarks), uploads_beside(one.path for one in found))
 
 
 def transient_reason(name: str) -> str | None:
@@ -114,8 +128,13 @@ def _databases(root: Path, remarks: list[str]) -> Iterator[Path]:
                 continue
             path = Path(where) / name
             try:
-                if _is_database(path):
+                header = _header(path)
+                if header.startswith(_MAGIC):
                     yield path
+                    if header[18:] == _IN_MVCC_MODE:
+                        remarks.append(f"{readable(path)}: {_MVCC}")
+                elif f"{name}-wal" in beside:
+                    remarks.append(f"{readable(path)}: left out: {_UNREADABLE}")
             except OSError as error:
                 note(error)
 
@@ -135,8 +154,8 @@ def begins_like_sqlite(descriptor: int) -> bool:
     return os.pread(descriptor, len(_MAGIC), 0) == _MAGIC
 
 
-def _is_database(path: Path) -> bool:
-    """Whether a file starts as SQLite databases do; an empty one is none yet.
+def _header(path: Path) -> bytes:
+    """The first 20 bytes of a file; none of one that is too small for a database.
 
     Raises:
         OSError: it cannot be read.
@@ -144,9 +163,9 @@ def _is_database(path: Path) -> bool:
     try:
         facts = path.stat()
     except (FileNotFoundError, RuntimeError):
-        return False
+        return b""
     if not stat.S_ISREG(facts.st_mode) or facts.st_size < _SMALLEST_PAGE_BYTES:
-        return False
+        return b""
     # Closing a file drops every POSIX lock that this process holds on it, and
     # with them those of an SQLite connection (sqlite.org/howtocorrupt.html 2.2).
     # So this may only run in a process that has no database open, as those of
@@ -154,6 +173,6 @@ def _is_database(path: Path) -> bool:
     # O_NONBLOCK: what has become a pipe in the meantime must not hold us up.
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        return begins_like_sqlite(file)
+        return os.pread(file, 20, 0)
     finally:
         os.close(file)

@@ -55,16 +55,23 @@ class Draft:
 
 
 def draft(
-    candidates: Sequence[Candidate], destinations: Sequence[str], environ: Mapping[str, str]
+    candidates: Sequence[Candidate],
+    destinations: Sequence[str],
+    environ: Mapping[str, str],
+    uploads: Sequence[Path] = (),
 ) -> Draft:
     """Write a keeper.toml for these databases; without a destination a comment holds its place.
+
+    Folders of `uploads` are proposed in comments.
 
     Raises:
         ConfigError: a destination that cannot be.
     """
     to = [local_folder(one, Path(), environ) for one in destinations]
     entries = plan(candidates)
-    toml = "".join([_HEAD, *map(_table, entries), _VACUUM, _backup(to), _KEEPING])
+    toml = "".join(
+        [_HEAD, *map(_table, entries), _VACUUM, _backup(to), _KEEPING, _files(uploads, to)]
+    )
     # What keeper itself could not read would be found out by cron.
     parse_document(tomllib.loads(toml), Source(Path(FILE_NAME), absolute("."), environ))
     return Draft(
@@ -117,6 +124,23 @@ def _table(entry: Entry) -> str:
     if candidate.no_backup:
         lines.append(f"backup = false  # {candidate.no_backup}")
     return "\n".join(lines) + "\n"
+
+
+def _files(uploads: Sequence[Path], to: Sequence[str]) -> str:
+    """Entries that nobody has asked for: what they cost is for the user to say."""
+    place = to[0] if to and not to[0].endswith((":", "/")) else "b2:my-bucket/{hostname}"
+    lines = []
+    for number, folder in enumerate(uploads, 1):
+        name = "uploads" if number == 1 else f"uploads-{number}"
+        lines += [
+            "",
+            "# Uploaded files, which no database holds. Without the # `keeper files` syncs them.",
+            "# [[files]]",
+            f"# name = {quoted(name)}",
+            f"# path = {quoted(str(folder))}",
+            f"# to = {quoted(f'{place}-files' + name.removeprefix('uploads'))}",
+        ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _backup(to: Sequence[str]) -> str:

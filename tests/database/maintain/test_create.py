@@ -161,7 +161,7 @@ def test_something_that_is_no_database_is_refused_even_then(tmp_path: Path) -> N
     path.write_text("not a database, but rather long as such notes go\n" * 100)
     before = contents(folder)
 
-    with pytest.raises(KeeperError, match=r"is not an SQLite database, or it is encrypted"):
+    with pytest.raises(KeeperError, match=r"is not an SQLite database, but a text"):
         init_database(path, exist_ok=True)
 
     assert contents(folder) == before
