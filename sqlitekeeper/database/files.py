@@ -182,10 +182,3 @@ def can_write(path: Path) -> bool:
     folder = os.path.dirname(os.path.realpath(path))  # noqa: PTH120
     read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     return not read_only and os.access(path, os.W_OK) and os.access(folder, os.W_OK)
-
-
-def litestream_beside(path: Path) -> bool:
-    """Whether Litestream keeps its position for this database (`.<file>-litestream`)."""
-    real = Path(os.path.realpath(path))
-    names = {path, real}
-    return any(name.with_name(f".{name.name}-litestream").exists() for name in names)

@@ -97,6 +97,12 @@ def wal_readers(path: Path) -> list[Process]:
     ]
 
 
+def processes_of(program: str) -> list[Process]:
+    """Every process of a program, whoever runs it."""
+    pids = sorted(int(entry.name) for entry in Path("/proc").glob("[0-9]*"))
+    return [Process(pid, program) for pid in pids if _program(pid) == program]
+
+
 def _program(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from sqlitekeeper.database.blind_spot import blind_spot
 from sqlitekeeper.database.connection import open_database, sqlite_errors
-from sqlitekeeper.database.files import litestream_beside, sidecar, sidecars_of, stat_database
+from sqlitekeeper.database.files import sidecar, sidecars_of, stat_database
 from sqlitekeeper.database.journal import is_hot, journal_header
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.processes import openers, parse_locks, wal_readers
 from sqlitekeeper.database.wal_reset_bug import is_affected, last_writer, version_text
 from sqlitekeeper.doctor.finding import Finding, Level
+from sqlitekeeper.doctor.litestream import diagnose_litestream
 from sqlitekeeper.errors import (
     BusyError,
     CheckError,
@@ -59,7 +60,7 @@ def diagnose_database(name: str, path: Path) -> DatabaseDiagnosis:
     findings = [
         _place(name, path),
         _links(name, path, facts),
-        _litestream(name, path),
+        diagnose_litestream(name, path),
         sidecars := _sidecars(name, path, facts),
         journal := _journal(name, path, facts),
     ]
@@ -188,21 +189,6 @@ def _sidecars(name: str, path: Path, facts: os.stat_result) -> Finding:
         "sidecar_owner",
         f"{files}: not owned by the database's owner, {effect}",
         f"chown --reference={real} {' '.join(shlex.quote(str(file)) for file in foreign)}",
-    )
-
-
-def _litestream(name: str, path: Path) -> Finding:
-    if not litestream_beside(path):
-        return Finding("ok", name, "litestream", "no Litestream beside it")
-    trace = Path(os.path.realpath(path))
-    trace = trace.with_name(f".{trace.name}-litestream")
-    return Finding(
-        "warn",
-        name,
-        "litestream",
-        "Litestream replicates it: a checkpoint from outside makes Litestream start over, so"
-        " keeper vacuum leaves the WAL alone",
-        f"if Litestream does not run any more: rm -r {shlex.quote(str(trace))}",
     )
 
 

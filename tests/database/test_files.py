@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.database.files import (
-    litestream_beside,
     read_only_reason,
     sidecar,
     size_of,
@@ -115,25 +114,3 @@ def test_loop_of_symlinks_ends(tmp_path: Path) -> None:
 def test_writable_file_is_not_read_only(make_database: MakeDatabase) -> None:
     """An ordinary database may be written."""
     assert read_only_reason(make_database(rows=1)) is None
-
-
-def test_file_without_write_bits_is_read_only_even_for_root(make_database: MakeDatabase) -> None:
-    """Mode 0444 means something, whoever asks."""
-    path = make_database(rows=1)
-    path.chmod(0o444)
-
-    assert read_only_reason(path) == "the file is read-only"
-
-
-@pytest.mark.parametrize("name", [".app.sqlite3-litestream", ".real.sqlite3-litestream"])
-def test_litestream_is_found_beside_link_and_target(
-    tmp_path: Path, make_database: MakeDatabase, name: str
-) -> None:
-    """Litestream names its folder after the path that it was given."""
-    real = make_database("data/real.sqlite3", rows=1)
-    link = tmp_path / "data" / "app.sqlite3"
-    link.symlink_to(real)
-    assert not litestream_beside(link)
-    (tmp_path / "data" / name).mkdir()
-
-    assert litestream_beside(link)

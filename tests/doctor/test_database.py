@@ -243,16 +243,6 @@ def test_wal_on_a_network_file_system() -> None:
     assert judge_wal_place("app", "wal", None).level == "ok"
 
 
-def test_litestream_beside_it(make_database: MakeDatabase) -> None:
-    """keeper leaves it the checkpoints."""
-    path = make_database()
-    trace = path.with_name(".app.sqlite3-litestream")
-    trace.mkdir()
-    found = finding(path, "litestream")
-    assert found.level == "warn"
-    assert found.fix == f"if Litestream does not run any more: rm -r {trace}"
-
-
 def test_last_writer_with_the_wal_reset_bug(make_database: MakeDatabase) -> None:
     """Named as the header has it, with what to upgrade to."""
     found = finding(last_written_by(make_database(), 3_040_001), "wal_reset_bug")

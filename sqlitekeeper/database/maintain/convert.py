@@ -20,13 +20,13 @@ from sqlitekeeper.database.connection import (
     sqlite_errors,
 )
 from sqlitekeeper.database.files import (
-    litestream_beside,
     read_only_reason,
     refuse_other_users_file,
     sidecar,
     size_of,
     stat_database,
 )
+from sqlitekeeper.database.litestream import left_to, litestream_of
 from sqlitekeeper.database.maintain.checkpoint import checkpoint_truncate
 from sqlitekeeper.database.maintain.rewrite import choose_folder, folders, rewrite
 from sqlitekeeper.database.measure import AUTO_VACUUM, AutoVacuum, measure, read_measurement
@@ -192,8 +192,8 @@ def _opened(path: Path) -> Iterator[apsw.Connection]:
         sqlite_errors(path),
         open_database(path, write=True, wait_seconds=WAIT_SECONDS) as connection,
     ):
-        if litestream_beside(path):
-            # A checkpoint of ours would make it lose its place.
+        if litestream_of(path):
+            # An automatic checkpoint, which does not truncate, could leave a gap in its replica.
             connection.wal_autocheckpoint(0)
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         yield connection
@@ -224,8 +224,8 @@ def _checkpoint(connection: apsw.Connection, plan: ConvertPlan) -> str | None:
     """Bring the WAL into the file; why it could not be, with all of the conversion in it."""
     if not in_wal_mode(connection):
         return None
-    if litestream_beside(plan.path):
-        return "the checkpoint is left to Litestream, which runs beside it"
+    if litestream := litestream_of(plan.path):
+        return left_to(litestream)
     try:
         checkpoint_truncate(connection, max_lock_seconds=0.1)
     except apsw.FullError:

@@ -16,13 +16,13 @@ from sqlitekeeper.database.connection import (
     wait_for_locks,
 )
 from sqlitekeeper.database.files import (
-    litestream_beside,
     read_only_reason,
     refuse_other_users_file,
     sidecar,
     size_of,
     stat_database,
 )
+from sqlitekeeper.database.litestream import left_to, litestream_of
 from sqlitekeeper.database.maintain.checkpoint import (
     Checkpoint,
     CheckpointMode,
@@ -187,7 +187,7 @@ def _run(
     on_event: Listener,
 ) -> VacuumResult:
     in_wal_mode = before.journal_mode == "wal"
-    litestream = in_wal_mode and litestream_beside(path)
+    litestream = litestream_of(path) if in_wal_mode else None
     asked = checkpoint_mode(options.checkpoint)
     mode = asked if in_wal_mode and not litestream else "none"
     max_lock = options.max_lock_ms / 1000
@@ -232,7 +232,7 @@ def _run(
 
     checkpoint = None
     if litestream and asked != "none":
-        reasons.append("Litestream runs beside it, so the checkpoint is left to Litestream")
+        reasons.append(left_to(litestream))
     elif mode == "passive":
         checkpoint = checkpoint_passive(connection)
     elif mode == "truncate":
