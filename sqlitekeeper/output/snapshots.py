@@ -94,9 +94,7 @@ def show_snapshots(
 
 
 def _age(one: "ListedSnapshot", now: datetime) -> str:
-    import humanize  # late, as in wording
-
-    return humanize.naturaldelta(now - datetime.fromisoformat(one.taken_at))
+    return span((now - datetime.fromisoformat(one.taken_at)).total_seconds())
 
 
 def _proof(one: "ListedSnapshot") -> str:

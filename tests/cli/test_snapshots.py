@@ -190,7 +190,7 @@ def test_on_a_terminal_it_is_a_table(terminal: Keeper, to: Path) -> None:
     heading, first, *_ = out.splitlines()
     assert heading.split()[:5] == ["database", "taken", "(UTC)", "age", "size"]
     cells = [cell.strip() for cell in first.split("  ") if cell.strip()]
-    assert cells[:3] == ["app", f"{days_ago(2):%Y-%m-%d %H:%M:%S}", "2 days"]
+    assert cells[:3] == ["app", f"{days_ago(2):%Y-%m-%d %H:%M:%S}", "2.0 days"]
     assert cells[-2:] == [f"proven {NOW:%Y-%m-%d}", str(to)]
 
 
@@ -198,7 +198,7 @@ def test_in_a_log_it_is_a_line_for_each(keeper: Keeper, to: Path) -> None:
     """With everything that the table has."""
     (key,) = add_history(to, "app", [days_ago(1)])
     line = keeper("snapshots", "--from", to).out
-    assert f"app: {key}, {timestamp(days_ago(1))}, a day old, " in line
+    assert f"app: {key}, {timestamp(days_ago(1))}, 24.0 hours old, " in line
     assert line.endswith(f"kept by newest, last, daily, weekly, monthly, at {to}\n")
 
 
