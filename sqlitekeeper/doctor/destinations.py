@@ -24,7 +24,7 @@ from sqlitekeeper.doctor.finding import (
 )
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.rclone.program import find_rclone
+from sqlitekeeper.rclone.program import find_rclone, is_left_out
 from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.wording import span
 
@@ -52,14 +52,17 @@ def diagnose_rclone(plan: BackupPlan) -> Iterator[Finding]:
     yield on_host("ok", "rclone", f"{rclone.program}: {version}")
     yield judge_version(rclone.program, version)
     yield _cron_path(plan, rclone.program)
-    if not plan.to:
-        return
+    yield _environment()
     try:
+        # Its version is known from before: only what it is asked shows whether it can be.
         known = rclone.remotes()
     except (KeeperError, OSError) as error:
         trouble = as_keeper_error(error)
-        yield on_host("fail", "remote", trouble.message, trouble.hint or "rclone config")
+        level = "fail" if plan.to else "warn"
+        yield on_host(level, "remote", trouble.message, trouble.hint or "rclone config")
         return
+    finally:
+        rclone.close()
     for to in dict.fromkeys((*plan.to, *plan.files_to)):
         yield _remote(plan, to, known)
 
@@ -86,6 +89,21 @@ def judge_version(program: str, version: str) -> Finding:
         message = f"{program}: is {version}; keeper needs {oldest} or newer"
         return on_host("fail", "rclone_version", message, INSTALL)
     return on_host("ok", "rclone_version", f"{version} is new enough")
+
+
+def _environment() -> Finding:
+    """Variables that rclone would take for flags, by which uploads would land elsewhere."""
+    names = sorted(filter(is_left_out, os.environ))
+    if not names:
+        return on_host("ok", "rclone_environment", "the environment changes nothing about uploads")
+    listed = ", ".join(names)
+    return on_host(
+        "warn",
+        "rclone_environment",
+        f"{listed}: rclone takes it for a flag that changes what is uploaded, or what it says;"
+        " keeper runs rclone without it",
+        f"unset {' '.join(map(shlex.quote, names))}  # or, if it is meant, rclone_args in [backup]",
+    )
 
 
 def _cron_path(plan: BackupPlan, program: str) -> Finding:

@@ -17,6 +17,27 @@ _HINTS = (
     ("unknown shorthand flag", "see backup.rclone_args in keeper.toml, and `rclone version`"),
     ("unable to decrypt config", "set RCLONE_CONFIG_PASS for an encrypted rclone.conf"),
     ("load config file", "rclone cannot read its configuration; `rclone config file` names it"),
+    *(
+        (sign, "rclone takes each RCLONE_<FLAG> of the environment for a flag: env -u unsets it")
+        for sign in ("from environment variable", "parse config item")
+    ),
+    (
+        "source file is being updated",
+        (
+            "it is written to while it is uploaded: leave it out by `exclude` of its [[files]], or"
+            ' rclone_args = ["--local-no-check-updated"] uploads it as long as it was at first'
+        ),
+    ),
+    *(
+        (
+            sign,
+            (
+                "it is in an archive class: have it brought back first, on S3 by `rclone backend"
+                " restore -o priority=Standard -o lifetime=7 REMOTE:PATH`, and try again in hours"
+            ),
+        )
+        for sign in ("InvalidObjectState", "Object in GLACIER", "restore first", "BlobArchived")
+    ),
     ("no space left", "the destination's disk is full"),
     ("disk quota exceeded", "the destination's disk is full, for this user"),
     ("file too big for remaining disk space", "the destination's disk is full"),

@@ -40,8 +40,10 @@ def find_rclone(configured: str | None) -> str:
     return found
 
 
-# Each would take away what keeper reads off rclone's log, or hide files from a listing
-# by which it judges what is backed up; none of them says how to reach a destination.
+# Each would take away what keeper reads off rclone's log, hide files from a listing by which it
+# judges what is backed up, or change what is uploaded, where to and under which name; rclone
+# does not start with VERSION, which many images set to its own. None of them says how to reach
+# a destination, and who means one of them has rclone_args.
 _NOT_FOR_KEEPER = (
     *(
         "RC",
@@ -55,8 +57,17 @@ _NOT_FOR_KEEPER = (
         "INTERACTIVE",
     ),
     *("INTERACTIVE", "INCLUDE", "EXCLUDE", "FILTER", "FILES_FROM", "MIN_"),
-    *("MAX_AGE", "MAX_DEPTH", "MAX_SIZE"),
+    *("MAX_AGE", "MAX_DEPTH", "MAX_SIZE", "MAX_DELETE", "MAX_DURATION", "MAX_TRANSFER"),
+    *("BACKUP_DIR", "SUFFIX", "COMPARE_DEST", "COPY_DEST", "NAME_TRANSFORM", "METADATA_MAPPER"),
+    *("IMMUTABLE", "IGNORE_", "UPDATE", "SIZE_ONLY", "NO_CHECK_DEST", "NO_TRAVERSE"),
+    *("HASH_FILTER", "DELETE_", "TRACK_RENAMES", "INPLACE", "PARTIAL_SUFFIX", "CUTOFF_MODE"),
+    *("ERROR_ON_NO_TRANSFER", "LINKS", "SKIP_LINKS", "ONE_FILE_SYSTEM", "VERSION", "HELP"),
 )
+
+
+def is_left_out(variable: str) -> bool:
+    """Whether a variable of the environment is one that rclone does not get from keeper."""
+    return variable.startswith(tuple(f"RCLONE_{word}" for word in _NOT_FOR_KEEPER))
 
 
 def environment(timeout_seconds: float) -> dict[str, str]:
@@ -76,7 +87,7 @@ def environment(timeout_seconds: float) -> dict[str, str]:
     theirs = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("KEEPER_", *(f"RCLONE_{word}" for word in _NOT_FOR_KEEPER)))
+        if not (name.startswith("KEEPER_") or is_left_out(name))
     }
     defaults = {
         "RCLONE_CONTIMEOUT": f"{min(60.0, timeout_seconds / 5):.3f}s",
@@ -125,7 +136,8 @@ class UserFlags:
 
     def _value(self, flag: str) -> str | None:
         variable = "RCLONE_" + flag.replace("-", "_").upper()
-        return self._values.get(flag, os.environ.get(variable))
+        theirs = None if is_left_out(variable) else os.environ.get(variable)
+        return self._values.get(flag, theirs)
 
 
 def _executable(program: str) -> str | None:

@@ -269,6 +269,32 @@ def test_remote_made_on_the_fly(plan: BackupPlan) -> None:
     assert finding(replace(plan, to=(":local:/srv/backups",)), "remote").level == "ok"
 
 
+def test_variable_that_rclone_cannot_read(
+    plan: BackupPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No command of rclone's would run, also where its version is known from before."""
+    assert finding(plan, "rclone").level == "ok"
+    monkeypatch.setenv("RCLONE_TRANSFERS", "many")
+    found = finding(replace(plan, to=()), "remote")
+    assert found.level == "warn"
+    assert "transfers" in found.message.lower()
+    assert found.fix is not None
+    assert "RCLONE_<FLAG>" in found.fix
+
+
+def test_variable_that_rclone_takes_for_a_flag(
+    plan: BackupPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an image, or of another job: keeper runs rclone without it, and says so."""
+    assert finding(plan, "rclone_environment").level == "ok"
+    monkeypatch.setenv("RCLONE_VERSION", "v1.75.2")
+    monkeypatch.setenv("RCLONE_BACKUP_DIR", ":local:/x")
+    found = finding(plan, "rclone_environment")
+    assert found.level == "warn"
+    assert found.fix is not None
+    assert found.fix.startswith("unset RCLONE_BACKUP_DIR RCLONE_VERSION")
+
+
 def test_configuration_of_rclone_that_cannot_be_read(plan: BackupPlan) -> None:
     """rclone's own words."""
     Path(os.environ["RCLONE_CONFIG"]).write_text("RCLONE_ENCRYPT_V0:\nAAAA\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sqlitekeeper.rclone.client import Rclone
-from sqlitekeeper.rclone.errors import RcloneError
+from sqlitekeeper.rclone.errors import RcloneError, hint
 from sqlitekeeper.rclone.log import Log
 from sqlitekeeper.rclone.program import environment, find_rclone
 from sqlitekeeper.redaction import without_secrets
@@ -602,6 +602,15 @@ IN_THE_WAY = {
     "RCLONE_MAX_DEPTH": "1",
     "RCLONE_MIN_SIZE": "1G",
     "RCLONE_INTERACTIVE": "true",
+    "RCLONE_VERSION": "v1.75.2",
+    "RCLONE_BACKUP_DIR": ":local:elsewhere",
+    "RCLONE_SUFFIX": ".old",
+    "RCLONE_COMPARE_DEST": ":local:elsewhere",
+    "RCLONE_NAME_TRANSFORM": "all,uppercase",
+    "RCLONE_IMMUTABLE": "true",
+    "RCLONE_IGNORE_EXISTING": "true",
+    "RCLONE_MAX_SIZE": "1",
+    "RCLONE_MAX_TRANSFER": "1",
 }
 
 
@@ -616,6 +625,37 @@ def test_settings_for_people_do_not_reach_what_keeper_reads(
 
     run = keeper("backup", "--json")
     assert run.entry["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("variable", ["BACKUP_DIR", "SUFFIX", "COMPARE_DEST", "NAME_TRANSFORM"])
+def test_variable_of_another_job_changes_nothing_about_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, any_rclone: Path, variable: str
+) -> None:
+    """The file is where it should be, under its name, with its content."""
+    values = {"NAME_TRANSFORM": "all,uppercase", "SUFFIX": ".old"}
+    source, to = tmp_path / "source", tmp_path / "to"
+    for folder, text in ((source, "new"), (to, "old"), (tmp_path / "elsewhere", "new")):
+        folder.mkdir()
+        (folder / "x").write_text(text)
+    monkeypatch.setenv(f"RCLONE_{variable}", values.get(variable, f":local:{tmp_path}/elsewhere"))
+
+    Rclone(find_rclone(None)).copy(source, f":local:{to}", ["x"])
+
+    assert {file.name: file.read_text() for file in to.iterdir()} == {"x": "new"}
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("InvalidObjectState: not valid for the object's storage class", "rclone backend restore"),
+        ("Object in GLACIER, restore first: bucket=b, key=k", "rclone backend restore"),
+        ("can't copy - source file is being updated (size changed)", "--local-no-check-updated"),
+        ('setting "transfers" from environment variable RCLONE_TRANSFERS="x"', "unsets it"),
+    ],
+)
+def test_words_of_rclone_come_with_what_helps(said: str, advice: str) -> None:
+    """The command, or the setting."""
+    assert advice in (hint(said) or "")
 
 
 def test_rehearsal_that_the_environment_asks_for_deletes_nothing_and_says_so(
