@@ -22,6 +22,7 @@ from sqlitekeeper.database.refuse import (
     refuse_lone_wal,
     refuse_remote,
     refuse_second_name,
+    refuse_shut_sidecars,
     refuse_unreadable,
 )
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError, ReadOnlyError
@@ -164,6 +165,7 @@ def open_database(
                     refuse_foreign_sidecars(path, facts.st_uid)
                 if write:
                     refuse_remote(path)
+                    refuse_shut_sidecars(path)
                 if not (write or remote or frozen) and _would_leave_sidecars(path):
                     connection.close()
                     connection = _connect(path, write=True)

@@ -110,6 +110,22 @@ def refuse_foreign_sidecars(path: Path, owner: int) -> None:
     )
 
 
+def refuse_shut_sidecars(path: Path) -> None:
+    """Whoever may write a database has to write its WAL and index too, made by the application.
+
+    Raises:
+        KeeperError: names the file, and the user to run as.
+    """
+    for file in (sidecar(path, suffix) for suffix in ("-wal", "-shm")):
+        if file.exists() and os.access(path, os.W_OK) and not os.access(file, os.W_OK):
+            owner = user_name(file.stat().st_uid)
+            raise KeeperError(
+                f"{path}: {file.name} beside it belongs to {owner}, and this user may not write it",
+                hint=f"run it as that user: sudo -u {shlex.quote(owner)} keeper ...; or have the"
+                " application make files that its group may write: umask 007",
+            )
+
+
 def refuse_lone_wal(path: Path, facts: os.stat_result) -> None:
     """SQLite deletes a WAL beside a file of 0 bytes, be the connection read-only.
 

@@ -549,6 +549,26 @@ def test_two_ways_to_leave_the_wal_do_not_contradict_each_other(
     assert keeper("vacuum", path, "--no-checkpoint", "--checkpoint", "passive").status == 2
 
 
+@pytest.mark.parametrize("suffix", ["-shm", "-wal"])
+def test_user_of_the_group_is_told_whose_sidecar_keeps_it_out(
+    make_database: MakeDatabase, other_user: OtherUser, beside: Beside, suffix: str
+) -> None:
+    """The application makes them with its own group, where the folder has no setgid bit."""
+    path = other_user.folder / "app.sqlite3"
+    make_database(rows=1).rename(path)
+    os.chown(path, 12345, other_user.gid)
+    path.chmod(0o660)
+    application = beside("idle", path)
+    os.chown(f"{path}{suffix}", 12345, 12345)
+
+    run = other_user.keeper("vacuum", path, "--json")
+
+    application.end()
+    assert (run.status, run.entry["outcome"]) == (1, "failed")
+    assert f"app.sqlite3{suffix} beside it belongs to #12345" in run.entry["reason"]
+    assert "sudo -u" in run.entry["reason"]
+
+
 def test_file_that_cannot_be_read_is_a_failure(
     make_database: MakeDatabase, other_user: OtherUser
 ) -> None:
