@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Ground that anyone may import: errors, events, words, threads, and what hides secrets.
 EVERYWHERE = {"errors", "events", "redaction", "result", "wording", "workers", ""}
 WORK = {"backup", "restore", "diff", "files", "report", "doctor"}
-KNOWLEDGE = {"state", "destination", "database", "rclone", "filesystem"}
+KNOWLEDGE = {"state", "destination", "database", "store", "rclone", "filesystem"}
 MAY_IMPORT = {
     "filesystem": set(),
     "rclone": {"filesystem"},
@@ -25,7 +25,8 @@ MAY_IMPORT = {
     "config": {"rclone"},
     "notify": set(),
     "database": {"filesystem"},
-    "destination": {"rclone", "filesystem", "database"},
+    "destination": {"rclone", "filesystem", "database", "store"},
+    "store": {"filesystem"},
     "state": {"destination", "database"},
     **dict.fromkeys(WORK, KNOWLEDGE | {"config"}),
     "doctor": KNOWLEDGE | {"config", "files"},
