@@ -66,7 +66,7 @@ def make_delta(source: Path, base: BaseFile, target: Path) -> Delta | None:
             size = os.fstat(stream.fileno()).st_size
             whole = size * base.stored_bytes / max(base.bytes, 1) * WORTH_SHARE
             plain, pieces = Reader(stream), []
-            with closing(in_threads(_packed, _tasks(plain, base))) as frames:
+            with closing(in_threads(1, _packed, _tasks(plain, base))) as frames:
                 done = 0
                 for frame, length, stretches in frames:
                     out.write(frame)

@@ -22,6 +22,8 @@ from sqlitekeeper.store.threads import in_threads
 FRAME_BYTES = 4 * 2**20
 MOST_FRAME_BYTES = 2 * FRAME_BYTES
 LEVEL = 3
+# Beside the one that reads. More would cost memory that a small host has not to spare.
+THREADS = 2
 # https://github.com/facebook/zstd/blob/dev/contrib/seekable_format/zstd_seekable_compression_format.md
 SEEK_TABLE, LANDMARKS = 0x184D2A5E, 0x184D2A5D
 SKIPPABLE = struct.Struct("<II")
@@ -59,7 +61,7 @@ def compress(source: Path, target: Path) -> Stored:
         def packed(part: bytes) -> tuple[bytes, int]:
             return library.compress(part, options=options), len(part)
 
-        with closing(in_threads(packed, parts())) as frames:
+        with closing(in_threads(THREADS, packed, parts())) as frames:
             for frame, size in frames:
                 out.write(frame)
                 sizes.append((len(frame), size))

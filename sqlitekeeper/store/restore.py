@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlitekeeper.store.base import BaseFile
 from sqlitekeeper.store.files import Reader, Restored, new_file
-from sqlitekeeper.store.frames import unpacked
+from sqlitekeeper.store.frames import THREADS, unpacked
 from sqlitekeeper.store.library import StoreError
 from sqlitekeeper.store.pieces import Piece
 from sqlitekeeper.store.threads import in_threads
@@ -26,7 +26,7 @@ def restore_whole(stored: BaseFile, target: Path, size: int) -> Restored:
         raise StoreError(f"{stored.path}: holds {stored.bytes:,} bytes, not {size:,}")
     with (
         new_file(target) as out,
-        closing(in_threads(lambda task: unpacked(*task), stored.frames())) as parts,
+        closing(in_threads(THREADS, lambda task: unpacked(*task), stored.frames())) as parts,
     ):
         for part in parts:
             out.write(part)
@@ -53,7 +53,9 @@ def restore_delta(delta: Path, base: BaseFile, pieces: Sequence[Piece], target: 
 
     try:
         with delta.open("rb") as stream, new_file(target) as out:
-            with closing(in_threads(lambda task: unpacked(*task), tasks(Reader(stream)))) as parts:
+            with closing(
+                in_threads(1, lambda task: unpacked(*task), tasks(Reader(stream)))
+            ) as parts:
                 for part in parts:
                     out.write(part)
             if stream.read(1):

@@ -1,6 +1,7 @@
 """Threads that compress and unpack, where cores are idle."""
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
@@ -13,24 +14,22 @@ from sqlitekeeper.workers import result_of, stop_if_asked, worker_pool
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# More would cost more memory than a host of one small application has to spare.
-MOST_THREADS = 2
 NICE = 5
 
 
 def in_threads(
-    work: Callable[[Item], Result], items: Iterable[Item]
+    threads: int, work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Generator[Result, None, None]:
     """Work on items in threads; results come in order, and few items are held at once.
 
     The threads give way to the application. The caller closes the iterator.
     """
-    threads = min(MOST_THREADS, len(os.sched_getaffinity(0)))
 
     def nicely(item: Item) -> Result:
         # Of a thread alone, as Linux has it; elsewhere it would be the whole process.
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        if sys.platform == "linux":
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         return work(item)
 
     with worker_pool(threads) as pool:
