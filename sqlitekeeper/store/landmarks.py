@@ -2,8 +2,8 @@
 
 VACUUM INTO writes the same rows in the same order, but not at the same place: what
 was inserted or deleted before moves them, by whole tables or by a cell within their
-page. A landmark is therefore the first cell of a page, wherever it lies in its page,
-or of other pages the end. One that a snapshot has twice is none.
+page. A landmark is therefore something of the first cell of a page, wherever it lies in
+its page, or of other pages the end. One that a snapshot has twice is none.
 """
 
 import struct
@@ -16,6 +16,8 @@ from sqlitekeeper.store.library import StoreError
 MOST_LANDMARKS = 2**16
 # Of the bytes that make one; fewer are too often the same by chance.
 LEAST_BYTES, MOST_BYTES, END_BYTES = 8, 64, 48
+# A letter that texts have many of, behind what tells the row's columns.
+BEGIN, SKIPPED_BYTES = b"e", 32
 INDEX_LEAF, TABLE_LEAF = 0x0A, 0x0D
 LEAVES = (INDEX_LEAF, TABLE_LEAF)
 # Pages of which all cells are looked at where few landmarks are found: index entries of
@@ -66,8 +68,8 @@ class Landmarks:
     def _search(self, piece: bytes, page_size: int) -> list[Hit]:
         """The first landmark among all cells of some pages."""
         found = []
-        pages = len(piece) // page_size
-        for number in range(0, pages, max(1, pages // SEARCHED_PAGES)):
+        pages, wanted = len(piece) // page_size, SEARCHED_PAGES * self.page_size // page_size
+        for number in range(0, pages, max(1, pages // max(1, wanted))):
             start = number * page_size
             for cell in cells(piece[start : start + page_size]):
                 page = self.pages.get(zlib.crc32(cell))
@@ -143,7 +145,7 @@ def landmark(data: bytes, start: int, page_size: int) -> bytes:
     try:
         if data[start] in LEAVES and (data[start + 3] or data[start + 4]):
             cell = start + (data[start + 8] << 8 | data[start + 9])
-            return _cell(data, cell, data[start])
+            return _cell(data, cell, start + page_size, data[start])
     except IndexError:
         return b""
     end = start + page_size
@@ -156,17 +158,23 @@ def cells(page: bytes) -> list[bytes]:
     if page[0] not in LEAVES or 8 + 2 * count > len(page):
         return []
     try:
-        found = [_cell(page, at, page[0]) for at in struct.unpack_from(f">{count}H", page, 8)]
+        places = struct.unpack_from(f">{count}H", page, 8)
+        found = [_cell(page, at, len(page), page[0]) for at in places]
     except IndexError:
         return []
     return [cell for cell in found if cell]
 
 
-def _cell(data: bytes, cell: int, kind: int) -> bytes:
-    """The beginning of the cell at an offset: its length, the row's number in a table, the row."""
+def _cell(data: bytes, cell: int, end: int, kind: int) -> bytes:
+    """Some bytes of the cell at an offset of a page that ends at `end`.
+
+    Of a short one its beginning: its length, the row's number in a table, the row. Of a long
+    one what stays the same when a column is added: it begins at a byte of some value.
+    """
     length = data[cell]
     if length > 127:
-        return data[cell : cell + MOST_BYTES]
+        start = data.find(BEGIN, cell + SKIPPED_BYTES, end - END_BYTES)
+        return data[start : start + END_BYTES] if start >= 0 else b""
     head = 1
     if kind == TABLE_LEAF:
         while data[cell + head] > 127:
