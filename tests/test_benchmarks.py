@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import calls, many, startup, unchanged, whole, writers
+from tests.benchmarks import calls, codec, many, startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -49,6 +49,10 @@ TINY: dict[str, tuple[Callable[[Bench], Report], set[str]]] = {
     "calls": (
         partial(calls.measure, counts=(1,), size_kb=100, stored_gb=1.0, database_gb=1.0),
         {"1 databases: unchanged day: calls: keeper / script"},
+    ),
+    "codec": (
+        partial(codec.measure, size=1, rounds=1, only=("updates", "full text")),
+        {"updates: delta / plain", "full text: zstd / plain"},
     ),
     "startup": (
         partial(startup.measure, rounds=1),

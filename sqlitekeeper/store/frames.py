@@ -19,6 +19,8 @@ from sqlitekeeper.store.landmarks import Collector
 from sqlitekeeper.store.library import StoreError, zstd_library
 from sqlitekeeper.store.threads import in_threads
 
+# Frames of 8 MiB are hardly smaller, since level 3 looks back 2 MiB, and take twice the memory
+# of whoever reads a stretch of a base.
 FRAME_BYTES = 4 * 2**20
 MOST_FRAME_BYTES = 2 * FRAME_BYTES
 LEVEL = 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import beside, calls, many, startup, unchanged, whole, writers
+from tests.benchmarks import beside, calls, codec, many, startup, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -136,6 +136,14 @@ _add(
     _number("--size-kb", default=100, least=1, text="kB of each database."),
     _number("--stored-gb", default=50.0, least=0, text="GB that all of keeper's snapshots take."),
     _number("--database-gb", default=2.0, least=0, text="GB of all databases together."),
+)
+_add(
+    codec.measure,
+    codec.NAME,
+    "A day's snapshot compressed and as a delta, for several kinds of days.",
+    _number("--size", default=20, least=1, text="MiB of each database."),
+    _rounds(2),
+    click.option("--only", multiple=True, help="Only this kind of day; several times."),
 )
 _add(
     startup.measure,
