@@ -21,22 +21,21 @@ from sqlitekeeper.store.pieces import MOST_STRETCHES, PIECE_BYTES, PREFIX_BYTES,
 from sqlitekeeper.store.threads import in_threads
 
 # Chosen by `python -m tests.benchmarks codec --size 120`: a day with 1 % of the rows touched,
-# kB of the delta. CPU seconds are those of all of it; "before" found its way by strings of the
-# piece that the base has once near the expected place (3.0 s, of which 1.7 searching).
+# kB of the delta. "strings" looked in the base, near where a piece should be, for strings of it
+# that occur once, and took 3.0 s of CPU, 1.7 of them for that; landmarks take 1.0 to 1.4, 0.1.
 #
-#             zstd -3   before   chosen   other settings
-#   appends    43,774    1,153      976   hash_log 17: 1,162; level 3: 1,102; level 5: 1,016
-#   updates    26,703      497      489
-#   random key 67,071    3,259    2,081   hash_log 17: 3,096; level 3: 3,082; level 5: 2,981
-#   deletes    43,310    1,583    1,229   hash_log 17: 1,518; level 3: 1,446
-#   full text  34,693      640      645   margin 256 KiB: 8 % more, 1 MiB: 9 % less
-#   blobs     124,122    1,467    1,299
-#   all these  73,488      958      781   hash_log 17: 937; level 3: 941; level 5: 814
-#   migration  18,577    4,044      830
+#                zstd -3   strings   chosen   other settings
+#   appends       43,774     1,153      976   hash_log 17: 1,162; level 3: 1,102; level 5: 1,016
+#   updates       26,703       497      489
+#   random keys   67,071     3,259    2,081   hash_log 17: 2,996; level 3: 3,082; level 5: 2,981
+#   deletes       43,310     1,583    1,229   hash_log 17: 1,461; 2 MiB: 1,160; 8 MiB: 1,358
+#   full text     34,693       640      645   margin 256 KiB: 645; 1 MiB: 647
+#   blobs        124,122     1,467    1,299
+#   application   73,488       958      781   hash_log 17: 937; level 3: 941; level 5: 814
+#   migration     18,577     4,044      830   hash_log 17: 834
 #
-# 1.0 to 1.4 s of CPU in two threads; hash_log 17 saves 0.3, level 5 costs 0.9 more. Pieces of
-# 2 and 8 MiB differ by less than 1 % in bytes; 8 MiB take 35 MiB more of memory, 2 MiB make
-# the manifest twice as long. long-distance matches from 32 bytes on: 5 % fewer than from 64.
+# hash_log 17 saves 0.3 s of CPU, level 5 costs 0.9 more. Pieces of 8 MiB take 29 MiB more of
+# memory; 2 MiB take 13 less, but make the manifest twice as long, and RESTORE.txt's loop.
 LEVEL = 1
 LDM_LEAST_BYTES = 32
 HASH_LOG = 19
