@@ -11,7 +11,6 @@ import apsw
 from sqlitekeeper.database.checksums import WRITES_NONE, has_checksums
 from sqlitekeeper.database.connection import (
     open_database,
-    pragma_int,
     sqlite_errors,
     wait_for_locks,
 )
@@ -31,6 +30,13 @@ from sqlitekeeper.database.maintain.checkpoint import (
     checkpoint_truncate,
     pinned,
 )
+from sqlitekeeper.database.maintain.free_pages import (
+    FIRST_BATCH_PAGES,
+    WAIT_SECONDS,
+    WriteLocks,
+    free_batch,
+    next_batch,
+)
 from sqlitekeeper.database.maintain.pointer_map import left_for, map_fault
 from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
@@ -39,22 +45,11 @@ from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
 from sqlitekeeper.result import Result
 from sqlitekeeper.workers import stop_if_asked
 
-FIRST_BATCH_PAGES = 64
-# Below this a commit costs the same however few the pages: fewer would only mean more commits.
-LEAST_BATCH_PAGES = 16
-# The lock is aimed at this share of the limit: the commit's fsync can be slower than the last.
-LOCK_TARGET = 0.7
 # After each transaction the application gets as long as the transaction took, and at least this.
 MIN_PAUSE_SECONDS = 0.02
-# How long to wait for the application's own locks before calling the database busy.
-WAIT_SECONDS = 5.0
 # Everything that plain `PRAGMA optimize` does, and 0x10000: also look at tables that this
 # connection has not queried, which for keeper is all of them (https://sqlite.org/pragma.html).
 OPTIMIZE = "PRAGMA optimize = 0x1fffe"
-# A freed page takes up to three frames of the WAL: itself, its parent and the pointer map. An
-# application checkpoints at 1,000 frames by default, in a commit that somebody waits for
-# (https://sqlite.org/pragma.html#pragma_wal_autocheckpoint): so few that it never has to.
-MOST_BATCH_PAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +87,6 @@ class VacuumOptions:
     optimize: bool = False
     dry_run: bool = False
     wrong_map: str | None = None
-
-
-@dataclass(slots=True)
-class _Locks:
-    """The longest time a write lock was held, in seconds."""
-
-    longest: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        self.longest = max(self.longest, seconds)
 
 
 def vacuum(
@@ -191,7 +176,7 @@ def _run(
     asked = checkpoint_mode(options.checkpoint)
     mode = asked if in_wal_mode and not litestream else "none"
     max_lock = options.max_lock_ms / 1000
-    locks = _Locks()
+    locks = WriteLocks()
     reasons = [_convert_advice(before, path)]
     if mode != "none":
         reasons.append(checkpoint_remark(connection))
@@ -207,7 +192,7 @@ def _run(
     while freed < target and (deadline is None or time.monotonic() < deadline):
         stop_if_asked()
         try:
-            took = _free_batch(connection, min(batch, target - freed), max_lock, locks)
+            took = free_batch(connection, min(batch, target - freed), max_lock, locks)
         except apsw.BusyError:
             if not freed:
                 raise
@@ -263,7 +248,7 @@ def _run(
 
 
 def _cut_short(
-    name: str, path: Path, before: Measurement, freed: int, locks: _Locks, began: float
+    name: str, path: Path, before: Measurement, freed: int, locks: WriteLocks, began: float
 ) -> VacuumResult:
     """The result of a run that found the database locked after some batches: those are kept."""
     return VacuumResult(
@@ -285,57 +270,7 @@ def _cut_short(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    freed: int
-    seconds: float
-
-
-def _free_batch(connection: apsw.Connection, pages: int, max_lock: float, locks: _Locks) -> _Batch:
-    """Free up to `pages` pages in one write transaction.
-
-    Stops early when the deadline comes: closing the cursor keeps what was
-    freed so far, where an interrupt would roll it all back. The commit of a
-    rollback-journal database waits for readers while new ones are kept out,
-    so that wait is bounded too, and the batch is given up when it is over.
-    """
-    wait_for_locks(connection, WAIT_SECONDS)
-    connection.execute("BEGIN IMMEDIATE")
-    began = time.monotonic()
-    try:
-        wait_for_locks(connection, max_lock / 2)
-        free_before = pragma_int(connection, "freelist_count")
-        cursor = connection.execute(f"PRAGMA incremental_vacuum({pages})")
-        stop_at = began + max_lock * LOCK_TARGET / 2
-        # One page is freed each time the cursor is stepped.
-        for _ in cursor:
-            if time.monotonic() >= stop_at:
-                break
-        cursor.close()
-        freed = free_before - pragma_int(connection, "freelist_count")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    finally:
-        seconds = time.monotonic() - began
-        locks.add(seconds)
-    return _Batch(freed, seconds)
-
-
-def next_batch(batch: int, freed: int, seconds: float, max_lock: float) -> int:
-    """How many pages to free in the next transaction, by what the last one took.
-
-    Grows at most fourfold at a time, so that one lucky measurement does not
-    lead to a long lock; shrinks at once, though not below what a commit costs
-    anyway. (On a disk whose pages are slow, the deadline within a batch helps.)
-    """
-    affordable = int(freed * max_lock * LOCK_TARGET / max(seconds, 1e-6))
-    return max(LEAST_BATCH_PAGES, min(affordable, 4 * batch, MOST_BATCH_PAGES))
-
-
-def _optimize(connection: apsw.Connection, max_lock: float, locks: _Locks) -> str | None:
+def _optimize(connection: apsw.Connection, max_lock: float, locks: WriteLocks) -> str | None:
     """PRAGMA optimize, given up (rolled back) when it would hold the lock for too long."""
     began = time.monotonic()
     wait_for_locks(connection, max_lock)

@@ -11,13 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sqlitekeeper.database.check import integrity_problems
-from sqlitekeeper.database.maintain.vacuum import (
-    LEAST_BATCH_PAGES,
-    LOCK_TARGET,
-    VacuumOptions,
-    next_batch,
-    vacuum,
-)
+from sqlitekeeper.database.maintain.free_pages import LEAST_BATCH_PAGES, LOCK_TARGET, next_batch
+from sqlitekeeper.database.maintain.vacuum import VacuumOptions, vacuum
 from sqlitekeeper.errors import BusyError, KeeperError
 from sqlitekeeper.events import Event, Level, Note, Tick
 from tests.conftest import Companion, MakeDatabase, contents, count_rows, pragma
