@@ -267,7 +267,7 @@ def test_doctor_looks_at_the_folder(
     if state == "full":
         (tmp_path / "uploads" / "x").touch()
     (tmp_path / "keeper.toml").write_text(
-        '[[files]]\nname = "uploads"\npath = "uploads"\nto = "b2:x"\n'
+        '[[files]]\nname = "uploads"\npath = "uploads"\nto = "there"\n'
     )
 
     run = keeper("doctor", "--json")

@@ -286,6 +286,7 @@ def test_variable_that_rclone_takes_for_a_flag(
     plan: BackupPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of an image, or of another job: keeper runs rclone without it, and says so."""
+    plan = replace(plan, to=("lab:bucket",))
     assert finding(plan, "rclone_environment").level == "ok"
     monkeypatch.setenv("RCLONE_VERSION", "v1.75.2")
     monkeypatch.setenv("RCLONE_BACKUP_DIR", ":local:/x")
