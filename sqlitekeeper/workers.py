@@ -1,7 +1,7 @@
 """Worker pools: results in order, ended by a signal all the same.
 
 Python hands signals to the main thread alone. A worker that may take long asks
-with `stop_if_asked` whether its crew was told to end.
+with `stop_if_asked` whether its pool was told to end.
 """
 
 import threading
@@ -19,12 +19,12 @@ Result = TypeVar("Result")
 
 POLL_SECONDS = 0.2
 
-# Of the crew that the current thread works in, and of all that wait for what it does.
+# Of the pool that the current thread works in, and of all that wait for what it does.
 _endings: ContextVar[tuple[threading.Event, ...]] = ContextVar("_endings", default=())
 
 
 def stop_if_asked() -> None:
-    """End this worker when its crew was told to.
+    """End this worker when its pool was told to.
 
     Raises:
         RunInterruptedError: it was.
@@ -38,7 +38,7 @@ def result_of(future: Future[Result]) -> Result:
 
     Python hears a signal when its main thread next runs code of its own. One that
     came just before the thread began to wait for a lock does not wake it, so it
-    wakes by itself, time and again. So does a worker, whose crew may be told to end.
+    wakes by itself, time and again. So does a worker, whose pool may be told to end.
 
     Raises:
         RunInterruptedError: it was.
@@ -59,7 +59,7 @@ class WorkerPool:
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
         """Have a thread do some work; its result, or what it raised, is the future's.
 
-        It ends with this crew, and with the one that whoever asks for it is of.
+        It ends with this pool, and with the pool of the thread that asks for it.
         """
         context = copy_context()
         context.run(_endings.set, (*_endings.get(), *self._endings))

@@ -170,9 +170,9 @@ def batch_queues(
     on_event: Listener,
 ) -> Iterator[Queues]:
     """The queues of a run, whose threads end with this block."""
-    with ExitStack() as crews:
-        publish = [crews.enter_context(worker_pool(1)) for _ in uploaders]
-        check, upload, leave, last = (crews.enter_context(worker_pool(1)) for _ in range(4))
+    with ExitStack() as pools:
+        publish = [pools.enter_context(worker_pool(1)) for _ in uploaders]
+        check, upload, leave, last = (pools.enter_context(worker_pool(1)) for _ in range(4))
         yield Queues(
             checker, uploaders, record, clock, on_event, check, upload, leave, publish, last
         )

@@ -106,7 +106,7 @@ def restore(
     _report_litter(target, on_event)
     with staging_folder(target.parent, setting=None) as folder:
         # What is downloaded has a database's name, and that may be any.
-        downloads, work_folder = folder / "downloads", folder / "workshop"
+        downloads, work_folder = folder / "downloads", folder / "work"
         downloads.mkdir()
         work_folder.mkdir()
         errors: list[KeeperError] = []

@@ -24,7 +24,7 @@ def copy_with_sidecars(
 ) -> tuple[Trace, ...]:
     """Copy a database that has content in its sidecars, as `aside` and what belongs to it.
 
-    They are in the workshop, to be renamed to the path `aside`. Returns the traces of what
+    They are in the work folder, to be renamed to the path `aside`. Returns the traces of what
     was copied, taken while nobody could write.
 
     Raises:

@@ -3,7 +3,7 @@
 At every moment one complete database is in place, the old or the new:
 
     old has content in sidecars (WAL, hot journal):
-        copy of it all in the workshop, then SQLite settles old into one file
+        copy of it all in the work folder, then SQLite settles old into one file
         (where it is too damaged for that, the copies get their names now)
     then, while nobody else can lock or have it open:
         old gets its set-aside name (a link, or the copies get their names)

@@ -36,7 +36,7 @@ def undo(
     if not asides:
         raise KeeperError(f"{target}: nothing was set aside here, so there is nothing to undo")
     source = asides[0]
-    # Not the database's name, which may be any, also that of another file in the workshop.
+    # Not the database's name, which may be any, also that of another file in the work folder.
     copy = work_folder / "back"
     parts = with_sidecars(source)
     _copy_parts(source, target, copy, work_folder, on_event)
