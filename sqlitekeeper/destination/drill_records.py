@@ -9,9 +9,8 @@ from typing import Any
 from sqlitekeeper.destination.catalog import DrillOutcome, Snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import drill_record_object, is_ahead
-from sqlitekeeper.destination.manifest import Manifest, timestamp
-from sqlitekeeper.destination.metadata import fetch_metadata, store_metadata
-from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.destination.manifest import timestamp
+from sqlitekeeper.destination.metadata import store_metadata
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -81,19 +80,6 @@ def write_drill_records(
         )
         on_event(Note("", text, Level.WARNING))
     return [one for one in records if one.path in problems]
-
-
-def release_hold(rclone: Rclone, destination: Destination, latest: RemoteObject) -> None:
-    """Let a database be pruned again: rewrite its latest.json, as it is now, without the hold.
-
-    Raises:
-        KeeperError: it could not be read, or not be written.
-    """
-    contents = fetch_metadata(rclone, destination.to, [latest])
-    manifest = Manifest.from_json(contents.get(latest.path, b""), f"{destination.to}/{latest.path}")
-    text = manifest.with_hold(None).to_json()
-    if problem := store_metadata(rclone, destination, {latest.path: text}).get(latest.path):
-        raise KeeperError(problem)
 
 
 def drill_records_of(snapshots: Iterable[Snapshot]) -> list[RemoteObject]:

@@ -23,10 +23,7 @@ def on_hold(database: str, tables: LostRows) -> str:
         said.append(f"and {len(tables) - NAMED} more")
     what = ", ".join(said) or "it has lost rows"
     command = f"keeper backup --accept-loss {shlex.quote(database)}"
-    return (
-        f"{what}; pruning is on hold until you confirm it:"
-        f" `{command}`, or run a drill on a terminal"
-    )
+    return f"{what}; pruning is on hold until you confirm it: `{command}`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ Nothing here looks at a live database.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +26,6 @@ from sqlitekeeper.destination.drill_records import (
     DrillRecord,
     drill_records_of,
     last_drills,
-    release_hold,
     write_drill_records,
 )
 from sqlitekeeper.destination.layout import latest_object, manifest_object, parse_object
@@ -42,11 +40,9 @@ from sqlitekeeper.rclone.listing import RemoteObject
 from sqlitekeeper.restore.verify import Verification, contradiction, verify
 from sqlitekeeper.result import Result
 from sqlitekeeper.state.history import History, remembered_drills
-from sqlitekeeper.state.locks import database_lock
 
 # An interrupted run of many drills keeps the drill records of all but the last few.
 BATCH = 50
-LOCK_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class DrillOptions:
 
     `at` is what `choose` takes; with `rotate` it is the snapshot whose last
     drill is the longest ago instead, never drilled ones first, the oldest of
-    them first. `asked_by_person` says that a hold may be lifted.
+    them first.
     """
 
     rclone: Rclone
@@ -65,7 +61,6 @@ class DrillOptions:
     clock: Callable[[], datetime]
     at: str = LATEST
     rotate: bool = False
-    asked_by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +135,6 @@ class _AtDestination:
             if len(self.unwritten) >= BATCH:
                 self._write_drill_records()
         self._write_drill_records()
-        if self.options.asked_by_person:
-            for subject, result in zip(subjects, results, strict=True):
-                if result.outcome == "proven":
-                    self._release_hold(subject, result)
         return results
 
     def _choose(
@@ -181,7 +172,7 @@ class _AtDestination:
     def _fetch_metadata(self, snapshots: Sequence[Snapshot]) -> None:
         """The manifests of what was chosen and, where it matters, each latest.json."""
         paths = [manifest_object(snapshot.object) for snapshot in snapshots]
-        if self._newest_is_asked or self.options.asked_by_person:
+        if self._newest_is_asked:
             paths += [latest_object(snapshot.database) for snapshot in snapshots]
         objects = [self.listing[path] for path in paths if path in self.listing]
         self.metadata, self.metadata_error = try_metadata(self.options.rclone, self.to, objects)
@@ -299,28 +290,6 @@ class _AtDestination:
                 History(self.options.state).add_drills(self.to, refused, self.listing.keys())
         except (KeeperError, OSError) as error:
             self._warn("", f"the drill is not remembered: {error}")
-
-    def _release_hold(self, subject: Subject, result: DrillResult) -> None:
-        """Let a database be pruned again, if it is on hold, and its newest snapshot was proven."""
-        entry = self.listing.get(latest_object(subject.name))
-        seen = read_manifest(entry, self.metadata, self.to) if entry else None
-        if entry is None or not isinstance(seen, Manifest) or not seen.hold:
-            return
-        if result.object != seen.object:
-            # An older one may be from before the loss, and says nothing of what is left.
-            self.on_event(Note(subject.name, "the hold on pruning stays: not the newest snapshot"))
-            return
-        state, path = self.options.state, subject.path
-        lock = database_lock(state, path, wait_seconds=LOCK_WAIT_SECONDS) if path else nullcontext()
-        try:
-            with lock:
-                release_hold(self.options.rclone, self.destination, entry)
-        except (KeeperError, OSError) as error:
-            text = f"the hold on pruning stays: {as_keeper_error(error).full_text}"
-            self._warn(subject.name, text)
-        else:
-            text = f"the hold on pruning at {self.to} is lifted, as you asked for this drill"
-            self.on_event(Note(subject.name, text))
 
     def _failed(
         self, subject: Subject, snapshot: Snapshot | None, error: KeeperError

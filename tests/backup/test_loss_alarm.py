@@ -321,7 +321,7 @@ def test_accept_loss_of_an_unknown_name_is_a_usage_error(
 def test_a_hold_that_was_lifted_at_the_destination_is_over(
     keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
 ) -> None:
-    """latest.json is read again before anything: a drill, from any host, may have rewritten it."""
+    """latest.json is read again before anything: another host may have rewritten it."""
     backup_config(app, to=to, **LAST_TWO)
     old = has_shipped(to, 1, 2, 3)
     execute(app, "DELETE FROM t")

@@ -1,15 +1,11 @@
 """`keeper drill`: as cron runs it, and as a person does."""
 
-import json
 import shutil
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from sqlitekeeper.destination.layout import parse_object
 from tests.catalogs import (
-    REFUSES_WRITES,
     copied,
     edit,
     flip_bit,
@@ -19,7 +15,6 @@ from tests.catalogs import (
     ship_once,
 )
 from tests.conftest import S3, BackupConfig, Keeper, MakeDatabase, contents
-from tests.histories import add_history
 
 KEYS = {
     "name",
@@ -163,61 +158,13 @@ def test_unreadable_latest_json_is_told(keeper: Keeper, to: Path) -> None:
     assert "latest.json: is not JSON" in run.err
 
 
-def test_person_lifts_the_hold(terminal: Keeper, to: Path) -> None:
-    """Who asked for the drill on a terminal, and nothing else in latest.json changes."""
-    before = json.loads((to / "a/latest.json").read_text())
-    edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
-    run = terminal("drill", "a")
-    assert run.status == 0
-    assert "the hold on pruning" in run.out
-    assert "is lifted" in run.out
-    assert json.loads((to / "a/latest.json").read_text()) == before
-
-
-def test_drill_of_an_older_snapshot_does_not_lift_the_hold(terminal: Keeper, to: Path) -> None:
-    """Whoever looks whether the one from before the loss is sound does not want it pruned."""
-    name = parse_object(f"a/{newest(to, 'a').name}")
-    assert name is not None
-    latest = (to / "a/latest.json").read_bytes()
-    add_history(to, "a", [name.taken_at - timedelta(days=1)])
-    (to / "a/latest.json").write_bytes(latest)
+@pytest.mark.parametrize("run", ["keeper", "terminal"])
+def test_drill_leaves_the_hold(request: pytest.FixtureRequest, to: Path, run: str) -> None:
+    """It proves what is left, whoever asks, and nothing of what was lost."""
     edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
     before = (to / "a/latest.json").read_bytes()
-
-    run = terminal("drill", "a", "--at", f"{name.taken_at - timedelta(hours=1):%Y-%m-%dT%H:%MZ}")
-
-    assert run.status == 0
-    assert "the hold on pruning stays" in run.out
+    assert request.getfixturevalue(run)("drill", "a").status == 0
     assert (to / "a/latest.json").read_bytes() == before
-
-
-def test_cron_does_not_lift_the_hold(keeper: Keeper, to: Path) -> None:
-    """Nobody has looked."""
-    edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
-    before = (to / "a/latest.json").read_bytes()
-    assert keeper("drill", "a").status == 0
-    assert (to / "a/latest.json").read_bytes() == before
-
-
-def test_failed_drill_does_not_lift_the_hold(terminal: Keeper, to: Path) -> None:
-    """Also when a person asks."""
-    edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
-    flip_bit(newest(to, "a"), 9000)
-    assert terminal("drill", "a").status == 12
-    assert "hold" in json.loads((to / "a/latest.json").read_text())
-
-
-def test_hold_stays_where_it_cannot_be_written(
-    terminal: Keeper, to: Path, tmp_path: Path, wrap_rclone: object
-) -> None:
-    """It is said; the drill is proven all the same."""
-    assert callable(wrap_rclone)
-    edit(to / "a/latest.json", lambda manifest: manifest.update(HOLD))
-    wrap_rclone(copy=REFUSES_WRITES)
-    run = terminal("drill", "a")
-    assert run.status == 0
-    assert "the hold on pruning stays" in run.out
-    assert "hold" in json.loads((to / "a/latest.json").read_text())
 
 
 @pytest.mark.parametrize("optional", [False, True])

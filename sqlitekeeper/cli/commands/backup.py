@@ -56,7 +56,7 @@ status 12), and nothing of that database is pruned until --accept-loss.
     multiple=True,
     metavar="NAME",
     shell_complete=complete_names,
-    help="What this database has lost is well: no alarm, and prune it again.",
+    help="Confirm what this database has lost: no alarm, and prune it again.",
 )
 @click.option(
     "--lock-wait",

@@ -1,6 +1,5 @@
 """`keeper drill`: prove that snapshots restore."""
 
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -24,9 +23,6 @@ Downloads one snapshot of each database from each destination to a private
 folder, compares it with its manifest (size, sha256, row counts, foreign keys)
 and checks it (integrity, FTS5 indexes). The result is kept beside the snapshot,
 where status and snapshots find it. A snapshot that fails its drill ends with 12.
-
-Asked for on a terminal, a drill that proves a database's newest snapshot also
-lets it be pruned again after the alarm that its tables lost rows.
 
 \b
   keeper drill production
@@ -68,7 +64,6 @@ def command(
         clock=partial(datetime.now, UTC),
         at=at,
         rotate=rotate,
-        asked_by_person=sys.stdin.isatty(),
     )
     wanted = subjects(config, names, froms, destinations)
     lacking = [
