@@ -23,3 +23,9 @@ def span(seconds: float) -> str:
     if abs(hours) < 1:
         return f"{seconds / 60:.0f} minutes"
     return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def stored_text(plain_bytes: int, stored_bytes: int, encoding: str) -> str:
+    """A snapshot's size, and what is stored of it: "11.8 MiB (225.7 KiB delta)"."""
+    whole = size(plain_bytes)
+    return whole if encoding == "plain" else f"{whole} ({size(stored_bytes)} {encoding})"

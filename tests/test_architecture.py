@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "database": {"filesystem"},
     "destination": {"rclone", "filesystem", "database", "store"},
     "store": {"filesystem"},
-    "state": {"destination", "database"},
+    "state": {"destination", "database", "filesystem"},
     **dict.fromkeys(WORK, KNOWLEDGE | {"config"}),
     "doctor": KNOWLEDGE | {"config", "files"},
     # Result types only, under TYPE_CHECKING.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.benchmarks import calls, codec, many, startup, unchanged, whole, writers
+from tests.benchmarks import calls, codec, many, startup, store, unchanged, whole, writers
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -53,6 +53,10 @@ TINY: dict[str, tuple[Callable[[Bench], Report], set[str]]] = {
     "codec": (
         partial(codec.measure, size=1, rounds=1, only=("updates", "full text")),
         {"updates: delta / plain", "full text: zstd / plain"},
+    ),
+    "store": (
+        partial(store.measure, size=2, share=0.01, bwlimit=""),
+        {"stored: delta / keeper, plain", "restore: delta / plain", "changed day: delta / plain"},
     ),
     "startup": (
         partial(startup.measure, rounds=1),

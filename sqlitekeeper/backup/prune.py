@@ -25,7 +25,7 @@ class Pruner:
 
     From the listing that the run began with and what it has shipped since, `confirmed`.
     Databases on hold are left alone, and those that somebody else ships there too.
-    `paths` are where databases lie, by name.
+    `paths` are where databases lie, by name, `deltas` is whether runs make any.
     """
 
     rclone: Rclone
@@ -36,6 +36,7 @@ class Pruner:
     paths: Mapping[str, Path]
     now: datetime
     on_event: Listener
+    deltas: bool = False
 
     def prune(self, destinations: Iterable[Destination]) -> tuple[str, ...]:
         """The objects that were deleted."""
@@ -53,7 +54,7 @@ class Pruner:
         objects = dict(destination.listing or {})
         for manifest in manifests.values():
             for path in (manifest.object, manifest_object(manifest.object)):
-                objects.setdefault(path, RemoteObject(path, manifest.bytes))
+                objects.setdefault(path, RemoteObject(path, manifest.stored_bytes))
         catalogs = read_catalog(destination.to, objects.values())
         drills = remembered_drills(self.state, destination.to, self.on_event)
         plans = []
@@ -61,7 +62,9 @@ class Pruner:
             catalog = with_drills(catalogs[name], drills)
             newest = catalog.newest
             if newest and newest.object == manifest.object:
-                plans.append(plan_prune(catalog, destination.to, self.policy, self.now))
+                plans.append(
+                    plan_prune(catalog, destination.to, self.policy, self.now, deltas=self.deltas)
+                )
             elif newest:
                 text = f"not pruned at {destination.to}: {newest.object} there is newer"
                 text += " than this run's"

@@ -3,16 +3,19 @@
 In that order, each confirmed by what the destination then holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sqlitekeeper.backup.model import CheckedSnapshot
+from sqlitekeeper.backup.model import CheckedSnapshot, Key
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.layout import latest_object, manifest_object
+from sqlitekeeper.destination.layout import RESTORE_TEXT, latest_object, manifest_object
+from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.metadata import store_metadata
 from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.events import Level, Listener, Note
 from sqlitekeeper.rclone.client import Rclone
+from sqlitekeeper.store.without_keeper import restore_text
 
 
 def publish(
@@ -29,7 +32,8 @@ def publish(
     """
     to = destination.to
     new = [one for one in snapshots if not one.staged.held[to]]
-    manifests = {manifest_object(one.staged.object): one.manifests[to].to_json() for one in new}
+    described = [one.manifests[to] for one in new]
+    manifests = {manifest_object(one.object): one.to_json() for one in described}
     try:
         failed = store_metadata(rclone, destination, manifests, folder)
         problems = {_database(path): text for path, text in failed.items()}
@@ -44,6 +48,25 @@ def publish(
         return dict.fromkeys(
             (one.staged.name for one in snapshots), as_keeper_error(error).full_text
         )
+
+
+def leave_restore_text(
+    rclone: Rclone,
+    destination: Destination,
+    confirmed: Mapping[Key, Manifest],
+    on_event: Listener,
+) -> None:
+    """Say at a destination how to restore without keeper, where what lies there is not plain."""
+    manifests = [manifest for (to, _), manifest in confirmed.items() if to == destination.to]
+    if not any(one.stored for one in manifests) or destination.has(RESTORE_TEXT):
+        return
+    text = {RESTORE_TEXT: restore_text().encode()}
+    try:
+        problem = store_metadata(rclone, destination, text).get(RESTORE_TEXT)
+    except (KeeperError, OSError) as error:
+        problem = as_keeper_error(error).full_text
+    if problem:
+        on_event(Note("", f"{destination.to}: takes no {RESTORE_TEXT}: {problem}", Level.WARNING))
 
 
 def _database(path: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from sqlitekeeper import wording
 from sqlitekeeper.backup.model import CheckedSnapshot, Key, StagedSnapshot
 from sqlitekeeper.backup.result import BackupResult, Outcome, Seconds, Shipped
 from sqlitekeeper.database.snapshot.snapshot import Source
@@ -101,10 +102,12 @@ class RunRecord:
     def _shipped(self, one: CheckedSnapshot, to: str, there: AtDestination) -> Shipped:
         staged, manifest = one.staged, one.manifests[to]
         if staged.name in there.problems:
-            return Shipped(to, None, "failed", manifest.bytes)
+            return Shipped(to, None, "failed", manifest.stored_bytes)
         outcome: Outcome = "unchanged" if staged.held[to] else "uploaded"
-        text = f"shipped to {to} as {manifest.object} in {there.seconds:.1f} s"
+        encoding = manifest.encoding
+        size = "" if encoding == "plain" else f" ({wording.size(manifest.stored_bytes)})"
+        text = f"shipped to {to} as {manifest.object}{size} in {there.seconds:.1f} s"
         if outcome == "unchanged":
             text = f"unchanged, {to} holds it as {manifest.object}"
         self.on_event(Note(staged.name, text))
-        return Shipped(to, manifest.object, outcome, manifest.bytes)
+        return Shipped(to, manifest.object, outcome, manifest.stored_bytes, encoding)

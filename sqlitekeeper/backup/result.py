@@ -13,12 +13,16 @@ Outcome = Literal["uploaded", "unchanged", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """One destination's copy of a snapshot; `object` is its path below `to`."""
+    """One destination's copy of a snapshot; `object` is its path below `to`.
+
+    `bytes` are those that are stored there.
+    """
 
     to: str
     object: str | None
     outcome: Outcome
     bytes: int
+    encoding: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)

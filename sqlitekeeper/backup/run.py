@@ -15,18 +15,20 @@ import apsw
 
 from sqlitekeeper.backup.batch import batch_queues
 from sqlitekeeper.backup.check import Checker
+from sqlitekeeper.backup.encode import Encoder
 from sqlitekeeper.backup.loss_alarm import LossAlarm
 from sqlitekeeper.backup.model import Key
 from sqlitekeeper.backup.pipeline import Pipeline
 from sqlitekeeper.backup.previous_manifests import previous_manifests
 from sqlitekeeper.backup.prune import Pruner
+from sqlitekeeper.backup.publish import leave_restore_text
 from sqlitekeeper.backup.record import RunRecord
 from sqlitekeeper.backup.result import BackupRun
 from sqlitekeeper.backup.snapshot import Staging
 from sqlitekeeper.backup.unchanged import EarlierSnapshots
 from sqlitekeeper.backup.upload import Uploader
 from sqlitekeeper.backup.vanished import vanished
-from sqlitekeeper.config.settings import Database
+from sqlitekeeper.config.settings import Database, Store
 from sqlitekeeper.database.check import CheckKind
 from sqlitekeeper.destination.destination import Destination, list_destination, require_one_answers
 from sqlitekeeper.destination.layout import random_token
@@ -37,6 +39,7 @@ from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.remote_name import is_local
+from sqlitekeeper.state.bases import Bases
 from sqlitekeeper.state.folder import prepare_state_folder
 from sqlitekeeper.state.history import History, Seen, Shipment
 from sqlitekeeper.workers import one_at_a_time, result_of, worker_pool
@@ -61,6 +64,7 @@ class BackupOptions:
     clock: Callable[[], datetime]
     staging: Path = Path("/var/tmp")  # noqa: S108 (a private folder is made in it)
     check: CheckKind = "integrity"
+    store: Store = "plain"
     force: bool = False
     lock_wait_seconds: float = 60.0
     policy: Policy | None = None
@@ -108,8 +112,9 @@ def back_up(
         staging = Staging(folder, earlier, seen)
         alarm = LossAlarm(options.loss_alarm, options.accept_loss, previous.manifests)
         checker = Checker(staging, options.check, options.host, versions, alarm)
+        encoder = Encoder(staging, options.store, Bases(options.state), destinations, on_event)
         uploaders = [Uploader(options.rclone, folder, one) for one in destinations]
-        with batch_queues(checker, uploaders, record, options.clock, on_event) as queues:
+        with batch_queues(checker, encoder, uploaders, record, options.clock, on_event) as queues:
             Pipeline(
                 staging,
                 queues,
@@ -120,6 +125,8 @@ def back_up(
                 on_event,
             ).run(databases)
 
+    for destination in destinations:
+        leave_restore_text(options.rclone, destination, record.confirmed, on_event)
     pruned: tuple[str, ...] = ()
     if options.policy is not None:
         pruned = Pruner(
@@ -131,6 +138,7 @@ def back_up(
             paths,
             options.clock(),
             on_event,
+            options.store == "delta",
         ).prune(destinations)
     results = tuple(record.results[one.path] for one in databases)
     return BackupRun(

@@ -30,7 +30,11 @@ class Staging:
 
     def file_of(self, snapshot: StagedSnapshot) -> Path:
         """Where a snapshot lies."""
-        return self.folder / SNAPSHOTS / snapshot.object
+        return self.path_of(snapshot.object)
+
+    def path_of(self, key: str) -> Path:
+        """Where what is to have this name at the destination lies."""
+        return self.folder / SNAPSHOTS / key
 
     def take(self, name: str, path: Path, on_event: Listener = ignore) -> StagedSnapshot:
         """Snapshot and hash a database, unless it is plain that it has not changed.
@@ -45,7 +49,7 @@ class Staging:
             on_event(Note(name, text, Level.DETAIL))
             return untouched
         taken_at, key = self.earlier.new_name(name)
-        file = self.folder / SNAPSHOTS / key
+        file = self.path_of(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
             began = time.monotonic()

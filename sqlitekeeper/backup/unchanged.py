@@ -129,7 +129,9 @@ def is_lost(shipment: Shipment | None, destination: Destination) -> bool:
         return False
     listing = destination.listing or {}
     found = listing.get(shipment.object)
-    if found is None or found.bytes != shipment.manifest.bytes:
+    if found is None or found.bytes != shipment.manifest.stored_bytes:
+        return True
+    if _lacks_base(shipment, destination):
         return True
     manifest = listing.get(manifest_object(found.path))
     # The record is latest.json's text: the manifest, and when it was last confirmed. A
@@ -145,6 +147,17 @@ def why_lost(shipment: Shipment | None, destination: Destination) -> str:
     if shipment and destination.has(drill_record_object(shipment.object, "failed")):
         return f"failed its drill at {destination.to}"
     return f"is not whole at {destination.to} any more"
+
+
+def _lacks_base(shipment: Shipment, destination: Destination) -> bool:
+    """Whether a delta was shipped whose base is not whole any more."""
+    stored = shipment.manifest.stored
+    if stored is None or stored.base is None:
+        return False
+    base = (destination.listing or {}).get(stored.base.object)
+    if base is None or base.bytes != stored.base.bytes:
+        return True
+    return destination.has(drill_record_object(base.path, "failed"))
 
 
 def is_held(

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from sqlitekeeper.backup.model import StagedSnapshot
+from sqlitekeeper.backup.model import StoredSnapshot
 from sqlitekeeper.backup.snapshot import SNAPSHOTS
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.errors import KeeperError, as_keeper_error
@@ -34,7 +34,7 @@ class Uploader:
 
     def upload(
         self,
-        snapshots: Sequence[StagedSnapshot],
+        snapshots: Sequence[StoredSnapshot],
         progress: Callable[[int], None] = lambda done: None,
     ) -> dict[str, str]:
         """Bring snapshots to the destination, where nobody takes them for any yet."""
@@ -52,7 +52,7 @@ class Uploader:
         failed = [path for path in paths if path not in report.done]
         return {paths[path]: report.problem_of(path) for path in failed}
 
-    def read_back(self, snapshots: Sequence[StagedSnapshot]) -> dict[str, str]:
+    def read_back(self, snapshots: Sequence[StoredSnapshot]) -> dict[str, str]:
         """See what is there as it was sent; a local copy is read."""
         if not snapshots:
             return {}
@@ -68,7 +68,7 @@ class Uploader:
         error = self.rclone.delete(self.destination.to, objects).error
         return error.full_text if error else None
 
-    def _read_back(self, snapshots: Sequence[StagedSnapshot]) -> dict[str, str]:
+    def _read_back(self, snapshots: Sequence[StoredSnapshot]) -> dict[str, str]:
         to, twins = self.destination.to, self._twins(snapshots)
         objects = [one.object for one in snapshots]
         # Elsewhere its name says whose it is, and rclone has compared hashes, where there are
@@ -93,7 +93,7 @@ class Uploader:
             errors |= {name: f"{errors[name]}; {problem}" for name in parts.values()}
         return errors
 
-    def _twins(self, snapshots: Sequence[StagedSnapshot]) -> dict[str, str]:
+    def _twins(self, snapshots: Sequence[StoredSnapshot]) -> dict[str, str]:
         """Where snapshots lie too if the destination ignores case, by object.
 
         That is in the folder of another database, where there was none of their own.
@@ -107,7 +107,7 @@ class Uploader:
 
 
 def _case_problem(
-    snapshot: StagedSnapshot, twins: Mapping[str, str], there: Mapping[str, RemoteObject], to: str
+    snapshot: StoredSnapshot, twins: Mapping[str, str], there: Mapping[str, RemoteObject], to: str
 ) -> str | None:
     twin = twins.get(snapshot.object)
     if twin is None or twin not in there:
@@ -116,7 +116,7 @@ def _case_problem(
     return f"{to} ignores case and has {other} already; give one of the two databases another name"
 
 
-def _problem(snapshot: StagedSnapshot, there: Mapping[str, RemoteObject], to: str) -> str | None:
+def _problem(snapshot: StoredSnapshot, there: Mapping[str, RemoteObject], to: str) -> str | None:
     found = there.get(snapshot.object)
     if found is None:
         return f"rclone reported no error, but {snapshot.object} is not at {to}"

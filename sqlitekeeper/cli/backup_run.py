@@ -53,6 +53,7 @@ def run_backup(
             clock=partial(datetime.now, UTC),
             staging=config.backup.staging,
             check=config.backup.check,
+            store=config.backup.store,
             force=force,
             lock_wait_seconds=lock_wait_seconds,
             policy=retention_policy(config) if config.backup.prune else None,

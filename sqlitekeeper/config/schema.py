@@ -38,6 +38,7 @@ _VACUUM: values.Keys = {
 
 _BACKUP: values.Keys = {
     "to": values.destinations,
+    "store": values.choice("plain", "zstd", "delta"),
     "staging": values.path,
     "check": values.choice("integrity", "quick", "none"),
     "max_age": values.duration,

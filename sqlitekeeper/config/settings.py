@@ -11,6 +11,9 @@ COMMAND_LINE = "command line"
 NOTIFYING = ("backup", "files", "vacuum", "drill")
 
 
+Store = Literal["plain", "zstd", "delta"]
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One database to work on.
@@ -46,12 +49,14 @@ class VacuumSettings:
 class BackupSettings:
     """`[backup]`: where snapshots go, how they are checked and how long they stay.
 
-    `to` holds absolute local folders and rclone remotes. `loss_alarm` is the
+    `to` holds absolute local folders and rclone remotes, `store` how snapshots are stored
+    there. `loss_alarm` is the
     share of its rows that a table may lose from one snapshot to the next; 0 is
     no alarm. An rclone that gets no further for `timeout_seconds` is ended.
     """
 
     to: tuple[str, ...] = ()
+    store: Store = "plain"
     staging: Path = Path("/var/tmp")  # noqa: S108 - snapshots are made in a private folder below it
     check: Literal["integrity", "quick", "none"] = "integrity"
     max_age_seconds: float = 26 * 3600

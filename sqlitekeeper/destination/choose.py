@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time
 
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
 from sqlitekeeper.destination.destination import Destination, combined_error
-from sqlitekeeper.destination.layout import is_ahead, parse_object
+from sqlitekeeper.destination.layout import SUFFIXES, is_ahead, parse_object
 from sqlitekeeper.errors import ConfigError, KeeperError
 from sqlitekeeper.rclone.listing import RemoteObject
 
@@ -32,7 +32,7 @@ def choose(snapshots: Sequence[Snapshot], at: str, now: datetime) -> Snapshot:
     if wanted == LATEST:
         past = [s for s in snapshots if not is_ahead(s.taken_at, now)]
         candidates = past or list(snapshots)
-    elif wanted.endswith(".sqlite3"):
+    elif wanted.endswith(tuple(SUFFIXES.values())):
         raise KeeperError(f"there is no snapshot {wanted}", hint=_span(snapshots))
     else:
         until = _moment(wanted)
@@ -76,7 +76,7 @@ def _snapshots(destination: Destination, database: str, bare: bool) -> list[Snap
     lone = []
     for item in catalog.orphans if bare else ():
         name = parse_object(item.path)
-        if name and name.kind == "sqlite3":
+        if name and name.is_snapshot and not name.base:
             lone.append(Snapshot(database, destination.to, item.path, name.taken_at, item.bytes))
     return [*catalog.snapshots, *lone]
 

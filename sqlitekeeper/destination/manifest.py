@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -9,14 +10,17 @@ from typing import Any
 from sqlitekeeper.database.check import Checked
 from sqlitekeeper.database.snapshot.snapshot import Source
 from sqlitekeeper.destination.hold import HOLD, Hold, hold_of, with_hold
-from sqlitekeeper.destination.layout import parse_object
+from sqlitekeeper.destination.layout import encoding_of, parse_object
+from sqlitekeeper.destination.stored import StoredAs, count, parse_stored, sha256_text, text
 from sqlitekeeper.errors import KeeperError
+from sqlitekeeper.store.library import StoreError
 
 # A manifest names every table: 2,000 of them take a tenth of this.
 MAX_MANIFEST_BYTES = 4 * 2**20
 PRIVATE_MODE = 0o600
 _ACL = re.compile(r"[ugmo]:\d*:[r-][w-][x-](,[ugmo]:\d*:[r-][w-][x-])*", re.ASCII)
-FORMAT = 1
+# Of a snapshot that is a plain file, and of one that is stored otherwise.
+FORMAT, STORED_FORMAT = 1, 2
 # Within the class, `bytes` is a number of them.
 Json = bytes
 _LATEST_ONLY = ("confirmed_at", HOLD)
@@ -36,7 +40,8 @@ class Manifest:
 
     `raw` is all of it as it was written, also what only newer keepers know. `check` may be a
     kind that this one does not know. `remarks` is None where nothing was checked, or by an
-    earlier keeper, which failed on them.
+    earlier keeper, which failed on them. `bytes` and `sha256` are those of the plain file;
+    `stored` is None where that is what lies at the destination.
     """
 
     database: str
@@ -55,6 +60,7 @@ class Manifest:
     check: str = "integrity"
     remarks: tuple[str, ...] | None = None
     unchecked: tuple[str, ...] = ()
+    stored: StoredAs | None = None
 
     @classmethod
     def from_json(cls, data: Json, where: str) -> "Manifest":
@@ -72,19 +78,37 @@ class Manifest:
         if not isinstance(raw, dict):
             raise ManifestError(f"{where}: is not a manifest")
         version = raw.get("format")
-        if version != FORMAT or isinstance(version, bool):
-            text = f"{where}: manifest of format {version!r:.60}, this keeper reads format {FORMAT}"
-            if isinstance(version, int) and version > FORMAT:
+        if version not in (FORMAT, STORED_FORMAT) or isinstance(version, bool):
+            text = f"{where}: manifest of format {version!r:.60}, this keeper reads formats"
+            text += f" {FORMAT} and {STORED_FORMAT}"
+            if isinstance(version, int) and version > STORED_FORMAT:
                 raise NewerFormatError(text, hint="upgrade keeper")
             raise ManifestError(text)
         try:
             return _typed(raw)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ManifestError(f"{where}: manifest: {type(error).__name__}: {error}") from None
+        except StoreError as error:
+            raise ManifestError(f"{where}: manifest: {error.message}") from None
 
     def to_json(self) -> Json:
         """The manifest as the bytes of a file."""
         return encode(self.raw)
+
+    @property
+    def encoding(self) -> str:
+        """How the snapshot is stored: "plain", "zstd" or "delta"."""
+        return encoding_of(self.object)
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the object."""
+        return self.stored.bytes if self.stored else self.bytes
+
+    @property
+    def base_object(self) -> str:
+        """The snapshot that a delta needs; "" where it needs none."""
+        return self.stored.base.object if self.stored and self.stored.base else ""
 
     @property
     def hold(self) -> Hold | None:
@@ -108,6 +132,13 @@ class Manifest:
     def with_hold(self, hold: Hold | None) -> "Manifest":
         """The same manifest with this hold, or with none."""
         return replace(self, raw=with_hold(self.raw, hold))
+
+    def with_stored(self, facts: Mapping[str, Any]) -> "Manifest":
+        """The same manifest of a snapshot that is stored otherwise, as the `facts` say."""
+        if not facts:
+            return self
+        snapshot = self.raw["snapshot"] | facts
+        return _typed(self.raw | {"format": STORED_FORMAT, "snapshot": snapshot})
 
     def confirmed(self, at: datetime) -> "Manifest":
         """The manifest as latest.json has it when its snapshot was found there at that time."""
@@ -136,46 +167,34 @@ def refuse_large(manifest: Manifest) -> None:
 
 
 def _typed(raw: dict[str, Any]) -> Manifest:
-    database, snapshot = _text(raw["database"]), raw["snapshot"]
-    key = _text(snapshot["object"])
+    database, snapshot = text(raw["database"]), raw["snapshot"]
+    key = text(snapshot["object"])
     name = parse_object(key)
-    if name is None or name.database != database or name.kind != "sqlite3":
+    if name is None or name.database != database or not name.is_snapshot:
         raise ValueError(f"{key!r} is no snapshot of {database!r}")
-    sha256 = _text(snapshot["sha256"])
-    if len(sha256) != 64 or not set(sha256) <= set("0123456789abcdef"):
-        raise ValueError("sha256 is not 64 hexadecimal digits")
+    sha256 = sha256_text(snapshot["sha256"])
+    stored = parse_stored(name, snapshot, plain=raw["format"] == FORMAT)
     violations = raw["checks"]["foreign_key_violations"]
     confirmed_at = raw.get("confirmed_at")
     return Manifest(
         database=database,
-        host=_text(raw["host"]),
+        host=text(raw["host"]),
         taken_at=_time(raw["taken_at"]),
         confirmed_at=None if confirmed_at is None else _time(confirmed_at),
         object=key,
-        bytes=_count(snapshot["bytes"]),
+        bytes=count(snapshot["bytes"]),
         sha256=sha256,
-        journal_mode=_text(raw["source"]["journal_mode"]),
+        journal_mode=text(raw["source"]["journal_mode"]),
         mode=_mode(raw["source"].get("mode")),
         acl=_acl(raw["source"].get("acl")),
-        tables={_text(table): _count(rows) for table, rows in raw["tables"].items()},
-        foreign_key_violations=None if violations is None else _count(violations),
-        check=_text(raw["checks"].get("kind", "integrity")),
+        tables={text(table): count(rows) for table, rows in raw["tables"].items()},
+        foreign_key_violations=None if violations is None else count(violations),
+        check=text(raw["checks"].get("kind", "integrity")),
         remarks=_remarks(raw["checks"].get("remarks")),
         unchecked=_remarks(raw["checks"].get("unchecked")) or (),
         raw=raw,
+        stored=stored,
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60} is not a text")
-    return value
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise TypeError(f"{value!r:.60} is not a count")
-    return value
 
 
 def _remarks(value: object) -> tuple[str, ...] | None:
@@ -183,23 +202,23 @@ def _remarks(value: object) -> tuple[str, ...] | None:
         return None
     if not isinstance(value, list):
         raise TypeError(f"{value!r:.60} is no list of remarks")
-    return tuple(map(_text, value))
+    return tuple(map(text, value))
 
 
 def _mode(value: object) -> int:
     """Permission bits: never more than reading for others and writing for the group."""
-    return PRIVATE_MODE | (_count(value) & 0o664) if value is not None else PRIVATE_MODE
+    return PRIVATE_MODE | (count(value) & 0o664) if value is not None else PRIVATE_MODE
 
 
 def _acl(value: object) -> str | None:
     """An ACL as `setfacl --set` takes it: it goes into a command."""
-    if value is not None and not _ACL.fullmatch(_text(value)):
+    if value is not None and not _ACL.fullmatch(text(value)):
         raise ValueError(f"{value!r:.60} is no ACL")
-    return None if value is None else _text(value)
+    return None if value is None else text(value)
 
 
 def _time(value: object) -> datetime:
-    moment = datetime.fromisoformat(_text(value))
+    moment = datetime.fromisoformat(text(value))
     if moment.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone")
     return moment.astimezone(UTC)
@@ -260,5 +279,12 @@ def build_manifest(
 
 
 def encode(manifest: dict[str, Any]) -> bytes:
-    """A manifest as the bytes of a file."""
-    return (json.dumps(manifest, indent=2, ensure_ascii=True) + "\n").encode()
+    """A manifest as the bytes of a file; of a delta each piece has a line."""
+    pieces = manifest.get("snapshot", {}).get("pieces")
+    if not pieces:
+        return (json.dumps(manifest, indent=2, ensure_ascii=True) + "\n").encode()
+    # No text of JSON has a line break in it, and no other value of a manifest is this one.
+    snapshot = manifest["snapshot"] | {"pieces": ["\n"]}
+    text = json.dumps(manifest | {"snapshot": snapshot}, indent=2, ensure_ascii=True)
+    lines = ",\n".join(f"      {json.dumps(piece)}" for piece in pieces)
+    return (text.replace('      "\\n"', lines, 1) + "\n").encode()

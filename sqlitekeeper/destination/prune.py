@@ -13,7 +13,7 @@ from typing import Literal
 from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot
 from sqlitekeeper.destination.drill_records import DrillRecord
 from sqlitekeeper.destination.hold import on_hold
-from sqlitekeeper.destination.layout import is_ahead, parse_object
+from sqlitekeeper.destination.layout import base_of, is_ahead, parse_object, token_of
 from sqlitekeeper.destination.manifest import Manifest, ManifestError
 from sqlitekeeper.destination.metadata import newest_manifests
 from sqlitekeeper.destination.retention import Policy, rules_that_keep
@@ -26,6 +26,7 @@ from sqlitekeeper.result import Result
 from sqlitekeeper.wording import counted
 
 LAST_PROVEN = "last proven"
+BASE = "base"
 ON_HOLD = "on hold"
 NOT_READ = "manifest not readable"
 REFUSED = "not deleted"
@@ -34,23 +35,25 @@ ORPHAN_AGE = timedelta(days=1)
 
 
 def kept_by(
-    catalog: DatabaseCatalog, policy: Policy, now: datetime
+    catalog: DatabaseCatalog, policy: Policy, now: datetime, *, deltas: bool = False
 ) -> dict[Snapshot, tuple[str, ...]]:
     """For each snapshot, newest first, what keeps it; nothing does: it goes.
 
     A snapshot that failed its drill, or that a clock far ahead has dated in the
     future, takes no one's place: the rules apply as if it were not there, too.
-    The last one that passed stays for as long as no newer one has.
+    So does a delta whose base is gone. The last one that passed stays for as long as no
+    newer one has, and a base for as long as a delta that stays needs it. `deltas` is whether
+    runs may make deltas of what is there.
     """
     plain = rules_that_keep((s.taken_at for s in catalog.snapshots), policy)
     good = [
         s
         for s in catalog.snapshots
-        if s.drill_outcome != "failed" and not is_ahead(s.taken_at, now)
+        if s.drill_outcome != "failed" and s.is_whole and not is_ahead(s.taken_at, now)
     ]
     sound = rules_that_keep((s.taken_at for s in good), policy)
     proven = next((s for s in catalog.snapshots if s.drill_outcome == "proven"), None)
-    return {
+    rules = {
         snapshot: tuple(
             dict.fromkeys(
                 plain[snapshot.taken_at]
@@ -60,6 +63,41 @@ def kept_by(
         )
         for snapshot in catalog.snapshots
     }
+    bases = _bases(catalog, rules, now, deltas)
+    return {
+        snapshot: (*why, BASE) if snapshot.object in bases else why
+        for snapshot, why in rules.items()
+    }
+
+
+def _bases(
+    catalog: DatabaseCatalog,
+    rules: Mapping[Snapshot, tuple[str, ...]],
+    now: datetime,
+    deltas: bool,
+) -> set[str]:
+    """The objects that deltas need, or may need soon.
+
+    A run that listed the destination before there was a newer whole one may still bring a
+    delta to the one before, so that one stays as long as what may belong to such a run.
+    """
+    tokens = {base_of(snapshot.object) for snapshot, why in rules.items() if why}
+    tokens |= {base_of(orphan.path) for orphan in catalog.orphans if not _is_old(orphan.path, now)}
+    needed = {item.path for token in tokens for item in catalog.bases.get(token, ())}
+    if deltas or any(base_of(snapshot.object) for snapshot in catalog.snapshots):
+        wholes = [s for s in catalog.snapshots if s.encoding == "zstd"]
+        newer: Snapshot | None = None
+        for whole in wholes:
+            if newer is None or now - newer.taken_at <= ORPHAN_AGE:
+                needed.add(whole.object)
+            newer = whole if not is_ahead(whole.taken_at, now) else newer
+    return needed
+
+
+def _is_old(path: str, now: datetime) -> bool:
+    """Whether no run can be about to bring an object's counterpart any more."""
+    name = parse_object(path)
+    return name is not None and now - name.taken_at > ORPHAN_AGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +151,12 @@ def with_drills(catalog: DatabaseCatalog, remembered: Mapping[str, DrillRecord])
     return replace(catalog, snapshots=snapshots)
 
 
-def plan_prune(catalog: DatabaseCatalog, to: str, policy: Policy, now: datetime) -> Plan:
+def plan_prune(
+    catalog: DatabaseCatalog, to: str, policy: Policy, now: datetime, *, deltas: bool = False
+) -> Plan:
     """Which objects of a database go, and why the rest stays."""
-    rules = kept_by(catalog, policy, now)
+    rules = kept_by(catalog, policy, now, deltas=deltas)
+    needed = _bases(catalog, rules, now, deltas)
     return Plan(
         catalog.database,
         to,
@@ -124,7 +165,7 @@ def plan_prune(catalog: DatabaseCatalog, to: str, policy: Policy, now: datetime)
         orphans=tuple(
             orphan
             for orphan in catalog.orphans
-            if (name := parse_object(orphan.path)) and now - name.taken_at > ORPHAN_AGE
+            if _is_old(orphan.path, now) and orphan.path not in needed
         ),
     )
 
@@ -144,12 +185,7 @@ def carry_out(
     """Delete what the plans for a destination say; rclone is not run if nothing goes."""
     objects = [path for plan in plans for path in plan.objects]
     report = rclone.delete(to, [path for path in objects if path.endswith(".json")])
-    described = {
-        snapshot.object
-        for plan in plans
-        for snapshot in plan.gone
-        if not {entry.path for entry in snapshot.metadata} <= report.done
-    }
+    described = {path for plan in plans for path in still_needed(plan, report.done)}
     rest = [path for path in objects if not path.endswith(".json") and path not in described]
     last = rclone.delete(to, rest)
     report = Report(report.done | last.done, {**report.errors, **last.errors})
@@ -161,6 +197,18 @@ def carry_out(
         text = f"{to}: {left} could not be deleted: {report.error.full_text}"
         on_event(Note("", text, Level.WARNING))
     return Pruned(to, deleted, report.error)
+
+
+def still_needed(plan: Plan, done: frozenset[str]) -> set[str]:
+    """The snapshots of a plan that have to stay since some of their metadata does; their bases."""
+    stay = {
+        snapshot.object
+        for snapshot in plan.gone
+        if not {entry.path for entry in snapshot.metadata} <= done
+    }
+    tokens = {(plan.database, base_of(path)) for path in stay} - {(plan.database, "")}
+    going = [*(one.object for one in plan.gone), *(one.path for one in plan.orphans)]
+    return stay | {path for path in going if (plan.database, token_of(path)) in tokens}
 
 
 def _report(plan: Plan, done: frozenset[str], on_event: Listener) -> None:
@@ -219,11 +267,15 @@ def prune_destination(
     policy: Policy,
     now: datetime,
     *,
+    deltas: bool = False,
     dry_run: bool = False,
     on_event: Listener = ignore,
 ) -> list[DatabasePruned]:
     """Apply the rules to some databases of a destination, but not to those on hold there."""
-    plans = {catalog.database: plan_prune(catalog, to, policy, now) for catalog in catalogs}
+    plans = {
+        catalog.database: plan_prune(catalog, to, policy, now, deltas=deltas)
+        for catalog in catalogs
+    }
     blocked = blocks(rclone, to, [s for s in catalogs if plans[s.database].objects])
     free = [plan for plan in plans.values() if plan.database not in blocked]
     pruned = Pruned(to) if dry_run else carry_out(rclone, to, free, on_event)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-from sqlitekeeper.destination.catalog import DatabaseCatalog, Snapshot, Subject
+from sqlitekeeper.destination.catalog import BASE_LACKS, DatabaseCatalog, Snapshot, Subject
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.drill_records import DrillRecord, drill_records_of, last_drills
 from sqlitekeeper.destination.hold import on_hold
@@ -173,7 +173,7 @@ def judge(
         last_confirmed_at=timestamp(confirmed_at) if confirmed_at else None,
         last_proven_at=timestamp(max(proven)) if proven else None,
         age_seconds=None if age is None else round(age, 3),
-        bytes=sound[0].bytes if sound else 0,
+        bytes=_plain_bytes(sound[0], latest) if sound else 0,
         exit_code=codes.get(outcome, CheckError.exit_code),
     )
 
@@ -192,6 +192,8 @@ def _sound(
             broken += 1
             if broken == 1:
                 notes.append(f"{snapshot.object} failed its last drill, so it does not count")
+        elif not snapshot.is_whole:
+            notes.append(f"{snapshot.object} is not whole: {BASE_LACKS}; it does not count")
         elif _is_cut(snapshot, evidence.latest):
             size = f"{snapshot.bytes} bytes, unlike what latest.json says"
             notes.append(f"{snapshot.object} has {size}, so it does not count")
@@ -201,11 +203,18 @@ def _sound(
         notes.append(f"{counted(broken - 1, 'older snapshot')} failed too")
 
 
+def _plain_bytes(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> int:
+    """The size of a snapshot's plain file where it is known, else of what is stored."""
+    if isinstance(latest, Manifest) and latest.object == snapshot.object:
+        return latest.bytes
+    return snapshot.bytes
+
+
 def _is_cut(snapshot: Snapshot, latest: Manifest | ManifestError | None) -> bool:
     """Whether a snapshot has another size than when it was confirmed."""
     if not isinstance(latest, Manifest) or latest.object != snapshot.object:
         return False
-    return latest.bytes != snapshot.bytes
+    return latest.stored_bytes != snapshot.bytes
 
 
 def _confirmed_at(

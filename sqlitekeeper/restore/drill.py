@@ -6,6 +6,7 @@
 Nothing here looks at a live database.
 """
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from sqlitekeeper.destination.catalog import (
 )
 from sqlitekeeper.destination.choose import LATEST, choose, longest_undrilled, promised_snapshots
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.download import fetch_snapshot
+from sqlitekeeper.destination.download import base_problem, fetch_snapshot
 from sqlitekeeper.destination.drill_records import (
     DrillRecord,
     drill_records_of,
@@ -192,7 +193,7 @@ class _AtDestination:
                 return self._failed(subject, snapshot, trouble)
             verification = Verification(problem=trouble.full_text)
         finally:
-            (self.folder / snapshot.object).unlink(missing_ok=True)
+            shutil.rmtree(self.folder / snapshot.database, ignore_errors=True)
         for remark in verification.remarks:
             self._warn(subject.name, remark)
         reason = (
@@ -258,12 +259,15 @@ class _AtDestination:
         manifest = self._manifest(snapshot)
         if found := contradiction(snapshot, manifest):
             return found
+        if lack := base_problem(self.destination, manifest):
+            raise CheckError(lack)
         file = fetch_snapshot(
             self.options.rclone,
             self.to,
             snapshot,
             self.folder,
             self.on_event,
+            manifest=manifest,
             what="the drill",
             hint="point backup.staging in keeper.toml at a larger file system",
         )

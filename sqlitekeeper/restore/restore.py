@@ -18,7 +18,7 @@ from sqlitekeeper.database.replace.unseen import refuse_unseen
 from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
-from sqlitekeeper.destination.download import fetch_manifest, fetch_snapshot
+from sqlitekeeper.destination.download import base_problem, fetch_manifest, fetch_snapshot
 from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestError
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
@@ -240,9 +240,18 @@ def _fetch(
     found = contradiction(snapshot, manifest) if manifest else None
     if found and not accept_damage:
         raise CheckError(f"{snapshot.object}: {found.problem}")
+    if manifest and (lack := base_problem(destination, manifest)):
+        raise CheckError(f"{snapshot.object}: {lack}")
     what = f"{target}: the snapshot"
     file = fetch_snapshot(
-        rclone, destination.to, snapshot, folder, on_event, what=what, beside=target.parent
+        rclone,
+        destination.to,
+        snapshot,
+        folder,
+        on_event,
+        manifest=manifest,
+        what=what,
+        beside=target.parent,
     )
     sha256 = sha256_of(file)
     try:

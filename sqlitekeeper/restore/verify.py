@@ -40,8 +40,8 @@ def contradiction(snapshot: Snapshot, manifest: Manifest) -> Verification | None
     if manifest.taken_at != snapshot.taken_at:
         said = timestamp(manifest.taken_at)
         return Verification(problem=f"its manifest says that it was taken at {said}")
-    if manifest.bytes != snapshot.bytes:
-        problem = f"it has {snapshot.bytes} bytes, its manifest says {manifest.bytes}"
+    if manifest.stored_bytes != snapshot.bytes:
+        problem = f"it has {snapshot.bytes} bytes, its manifest says {manifest.stored_bytes}"
         return Verification(sha256_ok=False, problem=problem)
     return None
 

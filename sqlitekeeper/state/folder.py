@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlitekeeper.errors import KeeperError
 
 PRIVATE_FOLDER = 0o700
-OWN_NAMES = ("history.sqlite3", "locks")
+OWN_NAMES = ("history.sqlite3", "locks", "bases")
 
 
 def prepare_state_folder(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """A whole snapshot as it is stored, read from anywhere without unpacking it all."""
 
+import hashlib
 import os
 from bisect import bisect_right
 from collections import OrderedDict
@@ -16,6 +17,7 @@ from sqlitekeeper.store.pieces import MOST_ADDED_BYTES
 MOST_FRAMES = 2**22
 # Stretches overlap: the next one begins in the last frames of this one.
 CACHED_FRAMES = 2
+READ_BYTES = 2**20
 _NOT_OURS = "is not a whole snapshot as keeper stores it"
 
 
@@ -79,6 +81,13 @@ class BaseFile:
         if len(data) != count:
             raise StoreError(f"{self.path}: is cut off")
         return data
+
+    def sha256(self) -> str:
+        """Of the file as it is stored, in hex; it is read through the same descriptor."""
+        digest = hashlib.sha256()
+        for start in range(0, self.stored_bytes, READ_BYTES):
+            digest.update(self._at(start, min(READ_BYTES, self.stored_bytes - start)))
+        return digest.hexdigest()
 
     def landmarks(self) -> Landmarks | None:
         """What was kept to find content in it; None where there is nothing of the kind."""

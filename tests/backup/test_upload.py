@@ -67,7 +67,7 @@ def ship(folder: Path, *snapshots: CheckedSnapshot) -> dict[str, str]:
     (to,) = snapshots[0].manifests
     destination = Destination(to, None)
     uploader = Uploader(Rclone(partial(find_rclone, None)), folder, destination)
-    sent = [one.staged for one in snapshots if not one.staged.held[to]]
+    sent = [one.staged.plain for one in snapshots if not one.staged.held[to]]
     confirmed_at = datetime.fromisoformat(CONFIRMED_AT)
     errors = uploader.upload(sent)
     errors |= uploader.read_back([one for one in sent if one.name not in errors])
@@ -190,7 +190,7 @@ def test_local_copy_is_read_back(folder: Path, to: Path, change: str) -> None:
     That may lead to the staging folder, or to another disk that comes and goes.
     """
     uploader = Uploader(Rclone("no rclone"), folder, Destination(str(to), None))
-    staged = snapshot(folder, to).staged
+    staged = snapshot(folder, to).staged.plain
     assert uploader.upload([staged]) == {}
     copy = to / KEY
     copy.rename(to / "x")
@@ -316,6 +316,6 @@ def test_progress_is_told_in_bytes(folder: Path, to: Path) -> None:
     heard: list[int] = []
     uploader = Uploader(Rclone(find_rclone(None)), folder, Destination(str(to), None))
 
-    uploader.upload([snapshot(folder, to).staged], heard.append)
+    uploader.upload([snapshot(folder, to).staged.plain], heard.append)
 
     assert heard[-1] == len(CONTENT)

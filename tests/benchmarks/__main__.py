@@ -9,7 +9,17 @@ from typing import Any
 
 import click
 
-from tests.benchmarks import beside, calls, codec, many, startup, unchanged, whole, writers
+from tests.benchmarks import (
+    beside,
+    calls,
+    codec,
+    many,
+    startup,
+    store,
+    unchanged,
+    whole,
+    writers,
+)
 from tests.benchmarks.bench import Bench, new_bench
 from tests.benchmarks.machine import machine_facts
 from tests.benchmarks.report import Report, show, write_json
@@ -25,6 +35,7 @@ README = (
     partial(writers.measure, size=200, free=200, seconds=10.0, limit=30.0, rounds=2),
     partial(many.measure, counts=(1000, 10_000), rounds=1),
     partial(calls.measure, counts=(3, 1000), size_kb=100, stored_gb=50.0, database_gb=2.0),
+    partial(store.measure, size=120, share=0.01, bwlimit="2.5M"),
     partial(startup.measure, rounds=20),
 )
 
@@ -144,6 +155,14 @@ _add(
     _number("--size", default=20, least=1, text="MiB of each database."),
     _rounds(2),
     click.option("--only", multiple=True, help="Only this kind of day; several times."),
+)
+_add(
+    store.measure,
+    store.NAME,
+    "A week of dailies in each store, beside dated copies, restic, borg and Litestream.",
+    _number("--size", default=20, least=1, text="MiB of the database."),
+    _number("--share", default=0.01, least=0.0, text="Part of the rows that changes in a day."),
+    click.option("--bwlimit", default="", help="Also a day over an uplink of that, as 2.5M."),
 )
 _add(
     startup.measure,

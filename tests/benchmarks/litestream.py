@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks.bench import Bench, Destination
@@ -39,9 +40,7 @@ def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
     copies = bench.folder / "litestream"
     shutil.copytree(databases, copies)
     paths = sorted(copies.glob("*.sqlite3"))
-    config = bench.folder / "litestream.yml"
-    # JSON is YAML.
-    config.write_text(json.dumps({"dbs": [_database(bench, path, to) for path in paths]}))
+    config = configure(bench, paths, to)
     bench.settle()
     once = _has_once(program)
     try:
@@ -53,6 +52,14 @@ def replicate_once(bench: Bench, databases: Path, to: Destination) -> Cost:
         )
     finally:
         bench.drop("litestream")
+
+
+def configure(bench: Bench, paths: Sequence[Path], to: Destination) -> Path:
+    """Litestream's configuration for some databases."""
+    config = bench.folder / "litestream.yml"
+    # JSON is YAML.
+    config.write_text(json.dumps({"dbs": [_database(bench, path, to) for path in paths]}))
+    return config
 
 
 def _database(bench: Bench, path: Path, to: Destination) -> dict[str, object]:

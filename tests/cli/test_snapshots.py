@@ -42,6 +42,9 @@ def test_a_snapshot_is_listed_as_it_was_shipped(
         "kept_by": ["newest", "last", "daily", "weekly", "monthly"],
         "proof": None,
         "proof_at": None,
+        "stored_bytes": entry["bytes"],
+        "encoding": "plain",
+        "is_whole": True,
     }
     assert not (to / "none").exists()
 

@@ -105,7 +105,7 @@ def test_defaults_are_those_of_the_design() -> None:
     """What an empty file means."""
     assert VacuumSettings() == VacuumSettings(1000, 100, 0, False)
     assert BackupSettings() == BackupSettings(
-        (), Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, (), 0.5, 600
+        (), "plain", Path("/var/tmp"), "integrity", 93600, True, 1, 0, 7, 4, 12, 0, (), 0.5, 600
     )
 
 

@@ -139,6 +139,14 @@ def test_staging_too_small_for_the_largest_database(plan: BackupPlan, mount: Mou
     assert found.fix.startswith("make room there, or staging = ")
 
 
+def test_state_folder_too_small_for_a_base(plan: BackupPlan, mount: Mount) -> None:
+    """It is a warning where deltas are shipped to a remote."""
+    small = replace(plan, state=mount("small", "1m"), largest_bytes=2 * 2**20)
+    found = finding(replace(small, store="delta", to=("b2:bucket",)), "base_space")
+    assert (found.level, "1.0 MiB left" in found.message) == ("warn", True)
+    assert "base_space" not in {one.check for one in diagnose_host(small)}
+
+
 def test_staging_that_cannot_be_written(plan: BackupPlan, mount: Mount) -> None:
     """Not even root can, on a read-only file system."""
     folder = mount("readonly", "1m")

@@ -22,11 +22,14 @@ def litter(folder: Path) -> set[str]:
 
 
 def assert_whole(to: Path) -> None:
-    """Every manifest at a destination has its object, with the sha256 that it says."""
+    """Every manifest at a destination has its object, and its base if it has one, as it says."""
     marks = {*to.glob("*/*.proven.json"), *to.glob("*/*.failed.json")}
     for paper in {*to.glob("*/*Z*.json")} - marks:
         manifest = json.loads(paper.read_bytes())["snapshot"]
-        assert sha256_of(to / manifest["object"]) == manifest["sha256"], paper
+        sha256 = manifest.get("stored_sha256", manifest["sha256"])
+        assert sha256_of(to / manifest["object"]) == sha256, paper
+        if "base" in manifest:
+            assert sha256_of(to / manifest["base"]) == manifest["base_sha256"], paper
 
 
 def age(to: Path, days: range) -> None:

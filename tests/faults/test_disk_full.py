@@ -12,6 +12,7 @@ import pytest
 from sqlitekeeper.database.check import integrity_problems
 from sqlitekeeper.database.files import sidecar, size_of
 from tests.conftest import (
+    S3,
     BackupConfig,
     Beside,
     Keeper,
@@ -351,3 +352,51 @@ def test_conversion_that_fills_the_disk_gives_the_room_back(
 
     assert size_of(wal) == 0, run
     assert run.status == 1 or pragma(path, "auto_vacuum") == 2
+
+
+def test_state_folder_without_room_for_a_base(
+    keeper: Keeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    mount: Mount,
+    s3: S3,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is a warning, and each snapshot is a whole one until there is room."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    state = mount("small-state", "1m")
+    monkeypatch.setenv("KEEPER_STATE", str(state))
+    path = make_database(rows=10)
+    write(path, "UPDATE t SET body = randomblob(150000)")
+    backup_config(path, to=s3.to, store="delta")
+    for _ in range(2):
+        write(path, "INSERT INTO t (body) VALUES ('x')")
+        run = keeper("backup", "--json")
+        assert run.status == 0, run.err
+        assert "the next snapshot is shipped whole: " in run.err
+        assert f"the base of deltas needs 2.4 MiB in {state}/bases" in run.err
+        assert run.entry["shipped"][0]["encoding"] == "zstd"
+        assert list(state.glob("bases/*/*")) == []
+
+
+def test_staging_without_room_for_what_is_to_be_stored(
+    keeper: Keeper, make_database: MakeDatabase, backup_config: BackupConfig, mount: Mount
+) -> None:
+    """Beside the snapshot; nothing of either is left, there or at the destination."""
+    staging = mount("small-staging", "2800k")
+    path = make_database(rows=10)
+    write(path, "UPDATE t SET body = randomblob(150000)")
+    backup_config(path, to="dest", staging=staging, store="zstd")
+    run = keeper("backup", "--json")
+    assert run.status == 1
+    assert f"{staging}: has no room for what is to be stored" in run.entry["reason"]
+    assert list(staging.iterdir()) == []
+    assert list((path.parent / "dest").rglob("*.zst*")) == []
+
+
+def write(path: Path, sql: str) -> None:
+    """Write to a database, as its application does."""
+    connection = apsw.Connection(str(path))
+    connection.execute(sql).fetchall()
+    connection.close()

@@ -184,6 +184,43 @@ def test_backup(
     assert names(path.parent) == {"app.sqlite3"}
 
 
+@pytest.mark.parametrize("keep_last", [2, 20])
+def test_backup_as_deltas(
+    killing: Killing,
+    keeper: Keeper,
+    path: Path,
+    tmp_path: Path,
+    staging: Path,
+    destination: tuple[str, Path],
+    backup_config: BackupConfig,
+    keep_last: int,
+) -> None:
+    """No delta is ever without its base, nor more than one base in the state folder."""
+    to, folder = destination
+    backup_config(path, to=to, store="delta", keep_last=keep_last, keep_daily=0)
+    assert keeper("backup").status == 0
+
+    def command() -> list[object]:
+        commit(path)
+        return ["backup"]
+
+    for moment in killing.moments(command, kills_asked() // 4):
+        killing.kill(moment, command())
+        assert_whole(folder)
+        commit(path)
+        found = litter(staging)
+
+        assert_clears_up(keeper("backup"), found)
+
+        assert_whole(folder)
+        assert_tidy(tmp_path)
+        assert len(list((tmp_path / "state/bases").glob("*/*"))) <= 1
+        target = tmp_path / "back.sqlite3"
+        assert keeper("restore", "app", "--to", target).status == 0
+        assert entries(target) == entries(path)
+        target.unlink()
+
+
 def test_prune(
     killing: Killing, keeper: Keeper, tmp_path: Path, staging: Path, backup_config: BackupConfig
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from sqlitekeeper.destination.layout import manifest_object
+from sqlitekeeper.store.without_keeper import COMMANDS
+from tests.backup.shipped import change
 from tests.conftest import REPOSITORY, S3, Keeper, MakeDatabase, count_rows, pragma
+from tests.recipes.shell_blocks import run_shell
 
 README = (REPOSITORY / "recipes/disaster/README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -64,7 +69,7 @@ def empty_machine(backups: Path, s3: S3, tmp_path: Path) -> Shell:
 
 def test_walk_through_brings_everything_back(empty_machine: Shell, tmp_path: Path) -> None:
     """Each block in its order."""
-    snapshots, status, restore, where, by_hand = BLOCKS
+    snapshots, status, restore, where, by_hand, _ = BLOCKS
     here = tmp_path / "empty"
 
     listed = empty_machine(snapshots)
@@ -101,8 +106,39 @@ def test_snapshot_that_was_damaged_is_not_restored_by_either_way(
     content = bytearray(snapshot.read_bytes())
     content[-1] ^= 1
     snapshot.write_bytes(content)
-    *_, restore, _, by_hand = BLOCKS
+    *_, restore, _, by_hand, _ = BLOCKS
 
     assert empty_machine(restore).returncode != 0
     assert not (tmp_path / "empty/restored/production.sqlite3").exists()
     assert empty_machine(by_hand).returncode != 0
+
+
+def test_commands_are_those_of_restore_text() -> None:
+    """Which lie at the destination."""
+    assert BLOCKS[-1] == COMMANDS
+
+
+@pytest.mark.skipif(
+    not (shutil.which("zstd") and shutil.which("jq")), reason="zstd and jq are not installed"
+)
+@pytest.mark.parametrize("store", ["plain", "zstd", "delta"])
+def test_what_keeper_has_stored_comes_back_without_it(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path, store: str
+) -> None:
+    """However it was stored; of a delta through its base."""
+    path = make_database("app/production.sqlite3", rows=3000)
+    (tmp_path / "keeper.toml").write_text(
+        f'[[databases]]\npath = "{path}"\n[backup]\nto = "my-bucket/web1"\nstore = "{store}"\n'
+    )
+    for _ in range(2):
+        change(path)
+        (shipped,) = keeper("backup", "--json").entry["shipped"]
+    assert shipped["encoding"] == store
+    manifest = manifest_object(shipped["object"])
+    script = re.sub(r"manifest=production.*", f"manifest={manifest}", BLOCKS[-1])
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = {"RCLONE_CONFIG_B2_TYPE": "alias", "RCLONE_CONFIG_B2_REMOTE": str(tmp_path)}
+    done = run_shell(script, work, env=environment)
+    assert (done.returncode, done.stdout) == (0, "restored.sqlite3: OK\n"), done.stderr
+    assert count_rows(work / "restored.sqlite3") == 3002

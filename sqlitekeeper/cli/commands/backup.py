@@ -23,6 +23,7 @@ from sqlitekeeper.config import (
     select_databases,
 )
 from sqlitekeeper.errors import ConfigError
+from sqlitekeeper.store.library import zstd_library
 
 HELP = """Take snapshots, prove them, and ship them with rclone.
 
@@ -87,6 +88,8 @@ def command(
     _refuse_unknown(accept_loss, databases)
     destinations = chosen(config, to, "--to")
     refuse_place_of_files(config.files, destinations, "--to")
+    if config.backup.store != "plain":
+        zstd_library()
     rclone = make_rclone(session, config)
     with rclone.listing_ahead(() if dry_run else destinations):
         # Late: it takes as long to load as rclone to start.

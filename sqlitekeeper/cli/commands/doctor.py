@@ -99,6 +99,7 @@ def backup_plan(
         ),
         largest_bytes=max(sizes, default=0),
         files_to=tuple(one.to for one in config.files),
+        store=config.backup.store,
     )
 
 

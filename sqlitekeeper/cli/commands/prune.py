@@ -62,6 +62,7 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, froms: tupl
             catalogs,
             policy,
             now,
+            deltas=config.backup.store == "delta",
             dry_run=dry_run,
             on_event=session.on_event,
         )

@@ -18,6 +18,7 @@ from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.choose import choose, find_snapshots, instead_of
 from sqlitekeeper.destination.destination import list_destination
+from sqlitekeeper.destination.layout import SUFFIXES
 from sqlitekeeper.diff.losses import replaced_rows
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Note
@@ -127,11 +128,15 @@ def command(
         silent = [(one.to, one.error) for one in listed if one.error]
         for _, error in silent:
             session.on_event(Note(database, error.full_text, Level.WARNING))
-        wanted = choose([snapshot for _, snapshot in found], at, clock())
+        # What lacks its base is restored by its name alone, if somehow.
+        known = [snapshot for _, snapshot in found]
+        whole = [snapshot for snapshot in known if snapshot.is_whole]
+        named = at.strip().endswith(tuple(SUFFIXES.values()))
+        wanted = choose(known if named or not whole else whole, at, clock())
         # Where a drill has found it damaged at one destination, the others come first.
         candidates = sorted(
             (pair for pair in found if pair[1].object == wanted.object),
-            key=lambda pair: pair[1].drill_outcome == "failed",
+            key=lambda pair: pair[1].drill_outcome == "failed" or not pair[1].is_whole,
         )
 
         def bring(damaged: bool = False) -> RestoreResult:

@@ -52,6 +52,7 @@ def command(session: Session, names: tuple[str, ...], froms: tuple[str, ...]) ->
             remembered,
             now,
             session.on_event,
+            deltas=config.backup.store == "delta",
         )
     found = newest_first(found)
     known = {one.database for one in found}
