@@ -39,7 +39,7 @@ class KeeperServer:
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._at_start = _at_start(os.environ)
+        self._at_start = _at_start(os.environ | {"PYTHONPATH": str(REPOSITORY)})
 
     def can_run(self, env: Mapping[str, str]) -> bool:
         """Whether a process started now with this environment would be like a forked one."""
@@ -112,7 +112,7 @@ def keeper_server() -> Iterator[KeeperServer]:
 
 def _at_start(env: Mapping[str, str]) -> tuple[int, dict[str, str]]:
     known = {name: value for name, value in env.items() if name.startswith(_READ_AT_START)}
-    return os.geteuid(), known | {"PYTHONPATH": str(REPOSITORY)}
+    return os.geteuid(), {"PYTHONPATH": str(REPOSITORY)} | known
 
 
 def _umask() -> int:

@@ -30,6 +30,6 @@ def zstd_library() -> ModuleType:
             continue
     raise ConfigError(
         "this Python has no zstd library, which compressed snapshots and deltas need",
-        hint=f"{shlex.quote(sys.executable)} -m pip install 'sqlitekeeper[zstd]', or set"
+        hint=f"{shlex.quote(sys.executable)} -m pip install backports.zstd (the extra zstd), or set"
         ' store = "plain" for new snapshots; RESTORE.txt at the destination restores without',
     )

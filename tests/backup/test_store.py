@@ -320,4 +320,4 @@ def test_python_without_zstd_is_told_of_the_extra(
     findings = keeper("doctor", "--json", env={"PYTHONPATH": path}).json["findings"]
     assert [one["level"] for one in findings if one["check"] == "store"] == ["fail"]
     assert run.status == 2
-    assert "sqlitekeeper[zstd]" in run.err
+    assert "pip install backports.zstd" in run.err

@@ -270,7 +270,7 @@ def test_base_of_another_token_than_the_name_tells_is_refused() -> None:
 def test_format_tells_whether_a_snapshot_is_plain(version: int) -> None:
     """An older keeper would take what is stored for the snapshot."""
     key = whole(9) if version == 1 else whole(9).removesuffix(".zst")
-    with pytest.raises(ManifestError, match="not stored as format"):
+    with pytest.raises(ManifestError, match="is not stored as the manifest's format says"):
         parsed(raw(key) | {"format": version})
 
 

@@ -215,7 +215,7 @@ def test_manifest_that_cannot_be_read_fails_the_drill(to: Path, staging: Path, t
 
 def test_manifest_of_a_newer_keeper_is_no_failed_check(to: Path, staging: Path) -> None:
     """This keeper cannot tell; so it says so, and leaves no record."""
-    edit(manifest_beside(newest(to)), lambda m: m.update(format=2))
+    edit(manifest_beside(newest(to)), lambda m: m.update(format=3))
     result = drilled(to, staging)
     assert (result.outcome, result.exit_code) == ("failed", 1)
     assert "upgrade keeper" in str(result.reason)

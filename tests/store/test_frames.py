@@ -153,7 +153,7 @@ def test_a_python_without_zstd_is_told_what_to_install(monkeypatch: pytest.Monke
     finally:
         zstd_library.cache_clear()
     assert caught.value.hint is not None
-    assert "-m pip install 'sqlitekeeper[zstd]'" in caught.value.hint
+    assert "-m pip install backports.zstd" in caught.value.hint
 
 
 def test_the_library_is_loaded_only_when_used() -> None:
