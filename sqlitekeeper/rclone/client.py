@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 TIMEOUT_SECONDS = 600.0
+VERSION_SECONDS = 30.0
 FIRST_WITH_UNIX_SOCKETS = (1, 61)
 # rclone would look at each object after its upload; keeper asks for it. It would read a file that
 # goes to S3 in parts twice, to have S3 keep its MD5 as a remark; what S3 checks is the MD5 of
@@ -117,7 +118,9 @@ class Rclone:
             return version_of(self.program, self._ask_version)
 
     def _ask_version(self) -> str:
-        words = self._run([self.program, "version"]).split()
+        # The setting is about destinations, and this asks none; a busy host is slow to start it.
+        seconds = max(self.timeout_seconds, VERSION_SECONDS)
+        words = self._run([self.program, "version"], timeout_seconds=seconds).split()
         if len(words) < 2 or words[0] != "rclone":
             raise RcloneError(
                 f"{self.program}: does not look like rclone: it answered {' '.join(words[:4])!r}",
@@ -259,6 +262,7 @@ class Rclone:
         where: str = "",
         watch: Callable[[dict[str, Any]], None] = lambda entry: None,
         lines: Sequence[str] = (),
+        timeout_seconds: float | None = None,
     ) -> str:
         """Run an rclone of its own to its end, with `lines` to read; its standard output.
 
@@ -266,16 +270,17 @@ class Rclone:
             RcloneError: it did not end with status 0; the message names `where`.
         """
         log = Log(watch, secrets_in(self.extra))
+        seconds = timeout_seconds or self.timeout_seconds
         try:
             status, output = run_process(
                 command,
                 names=lines,
                 environment=environment(self.timeout_seconds),
-                timeout_seconds=self.timeout_seconds,
+                timeout_seconds=seconds,
                 log=log,
             )
         except StalledError:
-            raise RcloneStalledError(command[1], where, self.timeout_seconds, log.words) from None
+            raise RcloneStalledError(command[1], where, seconds, log.words) from None
         if status:
             raise RcloneFailedError(command[1], where, status, log.words)
         return output
