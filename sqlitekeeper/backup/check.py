@@ -40,21 +40,17 @@ class Checker:
         fresh = None if staged.is_unchanged else self._manifest(staged, on_event)
         seconds = Seconds(round(staged.seconds, 3), round(time.monotonic() - began, 3))
         manifests: dict[str, Manifest] = {}
-        lost: dict[str, tuple[int, int]] = {}
         for to, shipment in staged.held.items():
             if shipment:
                 manifests[to] = self.loss_alarm.carried_on(to, shipment.manifest)
             elif fresh:
-                lost_here = self.loss_alarm.lost_rows(to, fresh)
-                manifests[to] = self.loss_alarm.on_hold(to, fresh, lost_here)
-                lost |= lost_here
-        if lost:
-            return CheckedSnapshot(staged, manifests, seconds, on_hold(staged.name, lost))
-        # Remind of a loss that nobody has accepted yet.
-        holds = filter(None, (manifest.hold for manifest in manifests.values()))
-        for text in dict.fromkeys(on_hold(staged.name, hold.tables) for hold in holds):
-            on_event(Note(staged.name, text, Level.WARNING))
-        return CheckedSnapshot(staged, manifests, seconds)
+                lost = self.loss_alarm.lost_rows(to, fresh)
+                manifests[to] = self.loss_alarm.on_hold(to, fresh, lost)
+        # A loss of an earlier run too: only a person ends the alarm.
+        holds = [manifest.hold for manifest in manifests.values() if manifest.hold]
+        tables = {table: rows for hold in holds for table, rows in hold.tables.items()}
+        alarm = on_hold(staged.name, tables) if holds else None
+        return CheckedSnapshot(staged, manifests, seconds, alarm)
 
     def _manifest(self, staged: StagedSnapshot, on_event: Listener) -> Manifest:
         assert staged.source  # what was not read is unchanged

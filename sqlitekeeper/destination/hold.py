@@ -13,17 +13,21 @@ NAMED = 5
 LostRows = Mapping[str, tuple[int, int]]
 
 
-def on_hold(database: str, tables: LostRows) -> str:
-    """Which table fell from what to what, the first few of them, and how to say that it is well."""
+def fallen(tables: LostRows) -> str:
+    """Which table fell from what to what, the first few of them."""
     said = [
         f"{table} fell from {counted(before, 'row')} to {after:,}"
         for table, (before, after) in list(tables.items())[:NAMED]
     ]
     if len(tables) > NAMED:
         said.append(f"and {len(tables) - NAMED} more")
-    what = ", ".join(said) or "it has lost rows"
+    return ", ".join(said) or "it has lost rows"
+
+
+def on_hold(database: str, tables: LostRows) -> str:
+    """What a database has lost, and how to say that it is well."""
     command = f"keeper backup --accept-loss {shlex.quote(database)}"
-    return f"{what}; pruning is on hold until you confirm it: `{command}`"
+    return f"{fallen(tables)}; pruning is on hold until you confirm it: `{command}`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,9 @@ from sqlitekeeper.database.set_aside import remove_unfinished
 from sqlitekeeper.destination.catalog import Snapshot
 from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.download import base_problem, fetch_manifest, fetch_snapshot
+from sqlitekeeper.destination.hold import fallen
 from sqlitekeeper.destination.manifest import PRIVATE_MODE, Manifest, ManifestError
+from sqlitekeeper.destination.metadata import newest_manifests
 from sqlitekeeper.errors import CheckError, ConfigError, KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.checksum import sha256_of
@@ -70,6 +72,39 @@ def refuse_target(target: Path, replace: bool, assume_stopped: bool) -> None:
     refuse_if_open(target)
     if target.exists() and not assume_stopped:
         refuse_unseen(target)
+
+
+def refuse_on_hold(
+    wanted: Snapshot, found: Sequence[tuple[Destination, Snapshot]], rclone: Rclone
+) -> None:
+    """Refuse a snapshot from after a loss of rows that nobody has accepted, for nobody chose it.
+
+    A destination that does not say whether it is one does not stop a restore.
+
+    Raises:
+        CheckError: names the last snapshot before the loss.
+    """
+    name = wanted.database
+    for destination in (one for one, snapshot in found if snapshot.object == wanted.object):
+        try:
+            catalogs = [destination.catalog[name]] if name in destination.catalog else []
+            manifest = newest_manifests(rclone, destination.to, catalogs).get(name)
+        except KeeperError:
+            continue
+        if not isinstance(manifest, Manifest) or not (hold := manifest.hold):
+            continue
+        lost_at = datetime.fromisoformat(hold.since)
+        lost_at = lost_at if lost_at.tzinfo else lost_at.replace(tzinfo=UTC)
+        before = [one for _, one in found if one.taken_at < lost_at]
+        hint = "to take it all the same, add --at latest"
+        if before:
+            last = max(before, key=lambda one: one.taken_at).object.rpartition("/")[2]
+            hint = f"the last snapshot before the loss: the same command with --at {last}; {hint}"
+        raise CheckError(
+            f"{name}: its newest snapshot is from after a loss that nobody has accepted:"
+            f" {fallen(hold.tables)}",
+            hint=hint,
+        )
 
 
 def restore(

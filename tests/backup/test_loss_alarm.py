@@ -217,7 +217,7 @@ def test_an_intact_record_costs_no_rclone_run(
 def test_a_hold_is_carried_on(
     keeper: Keeper, app: Path, backup_config: BackupConfig, to: Path
 ) -> None:
-    """Into the next manifest and latest.json, with a warning and exit status 0."""
+    """Into the next manifest and latest.json; the run ends with 12 until the loss is accepted."""
     backup_config(app, to=to)
     has_shipped(to, 1)
     execute(app, "DELETE FROM t WHERE id > 100")
@@ -227,8 +227,8 @@ def test_a_hold_is_carried_on(
 
     run = keeper("backup", "--json")
 
-    assert (run.status, run.entry["reason"]) == (0, None)
-    assert "warning: t fell from 400 rows to 100; pruning is on hold" in run.err
+    assert (run.status, run.entry["outcome"]) == (12, "shipped")
+    assert run.entry["reason"].startswith("t fell from 400 rows to 100; pruning is on hold")
     assert newest_manifest(to, run)["hold"] == latest(to)["hold"] == hold
 
 
@@ -243,7 +243,7 @@ def test_an_unchanged_database_stays_on_hold(
 
     run = keeper("backup", "--json")
 
-    assert (run.status, run.entry["outcome"], run.json["pruned"]) == (0, "unchanged", [])
+    assert (run.status, run.entry["outcome"], run.json["pruned"]) == (12, "unchanged", [])
     assert latest(to)["hold"]["tables"] == {"t": [400, 0]}
 
 
@@ -346,7 +346,7 @@ def test_a_hold_outlives_the_state_folder(
 
     run = keeper("backup", "--json")
 
-    assert (run.status, run.json["pruned"]) == (0, [])
+    assert (run.status, run.json["pruned"]) == (12, [])
     assert "t fell from 1,000 rows to 7" in run.err
     assert latest(to)["hold"] == HOLD
 

@@ -525,3 +525,61 @@ def test_what_is_no_place_for_a_database_is_left_alone(
     assert (run.status, said in run.err) == (status, True)
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "live.db-wal").read_text() == "transactions"
+
+
+def lose_rows(keeper: Keeper, path: Path) -> None:
+    """Ship a new, nearly empty database over what was shipped."""
+    import apsw
+
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM t WHERE id > 2").fetchall()
+    connection.close()
+    assert keeper("backup", path, "--to", "dest").status == 12
+
+
+def test_what_was_lost_does_not_come_back_unasked(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """Without --at a snapshot on hold is refused with 12, and the last one before is named."""
+    path = make_database(rows=400)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    before = the_object(tmp_path).name
+    lose_rows(keeper, path)
+    assert keeper("backup", path, "--to", "dest").status == 12
+    target = tmp_path / "back.sqlite3"
+
+    run = keeper("restore", path, "--from", "dest", "--to", target)
+
+    assert (run.status, target.exists()) == (12, False)
+    assert "t fell from 400 rows to 2" in run.err
+    assert f"the same command with --at {before}" in run.err
+    assert keeper("restore", path, "--from", "dest", "--to", target, "--at", before).status == 0
+    assert count_rows(target) == 400
+
+
+def test_what_was_lost_comes_back_by_name(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """With --at latest a person has chosen it."""
+    path = make_database(rows=400)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    lose_rows(keeper, path)
+    target = tmp_path / "back.sqlite3"
+
+    run = keeper("restore", path, "--from", "dest", "--to", target, "--at", "latest")
+
+    assert (run.status, count_rows(target)) == (0, 2)
+
+
+def test_an_accepted_loss_comes_back_unasked(
+    keeper: Keeper, make_database: MakeDatabase, tmp_path: Path
+) -> None:
+    """latest.json says that it is over, whatever the snapshot's own manifest says."""
+    path = make_database(rows=400)
+    assert keeper("backup", path, "--to", "dest").status == 0
+    lose_rows(keeper, path)
+    assert keeper("backup", path, "--to", "dest", "--accept-loss", "app").status == 0
+    target = tmp_path / "back.sqlite3"
+
+    assert keeper("restore", path, "--from", "dest", "--to", target).status == 0
+    assert count_rows(target) == 2

@@ -16,7 +16,7 @@ from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.database.files import OF_SQLITE
 from sqlitekeeper.destination.catalog import Snapshot
-from sqlitekeeper.destination.choose import choose, find_snapshots, instead_of
+from sqlitekeeper.destination.choose import LATEST, choose, find_snapshots, instead_of
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.layout import SUFFIXES
 from sqlitekeeper.diff.losses import replaced_rows
@@ -26,7 +26,13 @@ from sqlitekeeper.output.diff import loss_lines
 from sqlitekeeper.output.printable import printable
 from sqlitekeeper.output.restore import show_restore
 from sqlitekeeper.output.terminal import print_error
-from sqlitekeeper.restore.restore import RestoreResult, refuse_target, restore, undo_restore
+from sqlitekeeper.restore.restore import (
+    RestoreResult,
+    refuse_on_hold,
+    refuse_target,
+    restore,
+    undo_restore,
+)
 from sqlitekeeper.state.locks import database_lock
 
 HELP = """Bring a snapshot back, proven before it is put in place.
@@ -47,11 +53,9 @@ a terminal, the rows that will go are counted before, and it is asked for.
 @click.argument("name", metavar="DATABASE", shell_complete=complete_databases)
 @click.option(
     "--at",
-    default="latest",
-    show_default=True,
     metavar="latest|TIME|OBJECT",
-    help="The newest, the newest not after a time (UTC unless it says otherwise),"
-    " or an object's name.",
+    help="The newest (so too without --at, unless rows were lost before it), the newest not"
+    " after a time (UTC unless it says otherwise), or an object's name.",
 )
 @click.option(
     "--to",
@@ -91,7 +95,7 @@ a terminal, the rows that will go are counted before, and it is asked for.
 def command(
     session: Session,
     name: str,
-    at: str,
+    at: str | None,
     to: str | None,
     replace: bool,
     yes: bool,
@@ -131,8 +135,10 @@ def command(
         # What lacks its base is restored by its name alone, if somehow.
         known = [snapshot for _, snapshot in found]
         whole = [snapshot for snapshot in known if snapshot.is_whole]
-        named = at.strip().endswith(tuple(SUFFIXES.values()))
-        wanted = choose(known if named or not whole else whole, at, clock())
+        named = (at or "").strip().endswith(tuple(SUFFIXES.values()))
+        wanted = choose(known if named or not whole else whole, at or LATEST, clock())
+        if at is None:
+            refuse_on_hold(wanted, found, rclone)
         # Where a drill has found it damaged at one destination, the others come first.
         candidates = sorted(
             (pair for pair in found if pair[1].object == wanted.object),
