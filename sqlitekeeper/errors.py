@@ -43,6 +43,10 @@ class BusyError(KeeperError):
     """The application held a database lock for longer than keeper waits."""
 
 
+class KeptLockError(BusyError):
+    """The application keeps its lock between transactions: waiting does not help."""
+
+
 class NotADatabaseError(KeeperError):
     """The file is something else than an SQLite database, or an encrypted one."""
 

@@ -193,7 +193,7 @@ Beside = Callable[[str, Path], Companion]
 
 @pytest.fixture
 def beside() -> Iterator[Beside]:
-    """Start a companion ("write", "read", "lock", "idle") on a database; it ends with the test."""
+    """Start a companion ("write", "read", "exclusive" ...) on a database; it ends with the test."""
     with ExitStack() as stack:
 
         def start(role: str, path: Path) -> Companion:

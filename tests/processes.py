@@ -71,6 +71,24 @@ def lock(path: str) -> None:
     sys.stdin.read()
 
 
+def change(path: str) -> None:
+    """Stay inside a transaction that has written something."""
+    connection = apsw.Connection(path)
+    connection.execute("BEGIN EXCLUSIVE").fetchall()
+    connection.execute("UPDATE t SET body = 1").fetchall()
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
+def exclusive(path: str) -> None:
+    """Commit once and keep the lock, as Chromium and Firefox do."""
+    connection = apsw.Connection(path)
+    connection.pragma("locking_mode", "exclusive")
+    connection.execute("INSERT INTO t (body) VALUES (1)").fetchall()
+    print("ready", flush=True)
+    sys.stdin.read()
+
+
 def idle(path: str) -> None:
     """Have the database open and do nothing."""
     connection = apsw.Connection(path)
@@ -117,6 +135,8 @@ ROLES = {
     "hasty": hasty,
     "read": read,
     "lock": lock,
+    "change": change,
+    "exclusive": exclusive,
     "idle": idle,
     "commit_slowly": commit_slowly,
 }

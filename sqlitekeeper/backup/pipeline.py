@@ -5,15 +5,15 @@ database, or small ones up to BATCH_BYTES. While a batch is checked, uploaded an
 (batch.py), the next is read. STAGED_BATCHES are in the staging folder at the most: it never
 holds more than the two largest databases, or two batches of small ones. Where even that does
 not fit, a database waits until the batch before has left. A database is locked against other
-keeper runs from its snapshot to its record.
+keeper runs from its snapshot to its record. One that somebody else has locked is put off until
+all others were taken, and then waited for together with all like it.
 """
 
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlitekeeper.backup.batch import Batch, Queues
@@ -22,8 +22,10 @@ from sqlitekeeper.backup.record import RunRecord
 from sqlitekeeper.backup.result import BackupResult
 from sqlitekeeper.backup.snapshot import Staging
 from sqlitekeeper.config.settings import Database
-from sqlitekeeper.errors import KeeperError, LockedError, NoRoomError, as_keeper_error
+from sqlitekeeper.database.snapshot.snapshot import WAIT_SECONDS
+from sqlitekeeper.errors import BusyError, KeeperError, LockedError, NoRoomError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note
+from sqlitekeeper.lock_wait import FIRST_SECONDS, LockWait, waits_at_most
 from sqlitekeeper.state.history import History
 from sqlitekeeper.state.locks import database_lock
 from sqlitekeeper.workers import in_order, result_of
@@ -46,8 +48,13 @@ class Pipeline:
     record: RunRecord
     state: Path
     jobs: int
-    lock_wait_seconds: float
+    runs_wait: LockWait
     on_event: Listener
+    locks_wait: LockWait = field(default_factory=lambda: LockWait(WAIT_SECONDS))
+    put_off: list[Database] = field(default_factory=list)
+    # How long one of them may wait for other runs, and for the application.
+    turns: tuple[float, float] = 0.0, FIRST_SECONDS
+    is_crowded: bool = False
 
     def run(self, databases: Sequence[Database]) -> None:
         """Bring databases through all steps."""
@@ -55,17 +62,19 @@ class Pipeline:
         staged: deque[Future[None]] = deque()
         unrecorded: deque[Future[None]] = deque()
         with ExitStack() as held:
-            while queue:
+            while queue or self.put_off:
                 if len(staged) == STAGED_BATCHES:
                     result_of(staged.popleft())
                 if len(unrecorded) == MOST_BATCHES:
                     result_of(unrecorded.popleft())
+                if not queue:
+                    self._wait_for_locks(queue)
                 batch = self._take(list(self._lock_next(queue, held)), queue, bool(staged))
                 if batch.snapshots:
                     left, recorded = self.queues.add(batch)
                     staged.append(left)
                     unrecorded.append(recorded)
-                elif staged:
+                elif staged and self.is_crowded:
                     result_of(staged.popleft())
             for recorded in unrecorded:
                 result_of(recorded)
@@ -83,6 +92,22 @@ class Pipeline:
             except OSError as error:
                 self.record.fail(one.name, one.path, as_keeper_error(error))
 
+    def _wait_for_locks(self, queue: deque[Database]) -> None:
+        """Queue once more what was put off, and share the wait that is left."""
+        queue.extend(self.put_off)
+        self.put_off.clear()
+        self.turns = self.runs_wait.turn(len(queue)), self.locks_wait.turn(len(queue), self.jobs)
+
+    def _put_off(self, one: Database, error: KeeperError, wait: LockWait) -> None:
+        """Try a database that is locked once more in the end; when the wait is over it fails."""
+        if not wait.goes_on:
+            self.record.fail(one.name, one.path, error)
+            return
+        if wait.is_new:
+            text = f"{error.message}; it is tried again when the others are done"
+            self.on_event(Note(one.name, text))
+        self.put_off.append(one)
+
     def _lock_next(self, queue: deque[Database], held: ExitStack) -> Iterator[Locked]:
         """Lock the databases of the next batch, and take them off the queue."""
         size = count = 0
@@ -96,9 +121,7 @@ class Pipeline:
                 # under way will be given up whatever happens here.
                 lock = self._lock(one.path, wait=not count)
             except LockedError as error:
-                if count:
-                    return
-                self.record.fail(one.name, one.path, error)
+                self._put_off(one, error, self.runs_wait)
             except (KeeperError, OSError) as error:
                 self.record.fail(one.name, one.path, as_keeper_error(error))
             else:
@@ -108,20 +131,11 @@ class Pipeline:
             queue.popleft()
 
     def _lock(self, path: Path, *, wait: bool) -> ExitStack:
-        """Lock a database against other keeper runs.
-
-        All waiting of the run together is bounded: one that hangs with a hundred locks
-        must not keep this one for a hundred times as long.
-        """
-        began = time.monotonic()
-        seconds = self.lock_wait_seconds if wait else 0.0
-        try:
-            with ExitStack() as lock:
-                lock.enter_context(database_lock(self.state, path, wait_seconds=seconds))
-                return lock.pop_all()
-        finally:
-            waited = time.monotonic() - began
-            self.lock_wait_seconds = max(0.0, self.lock_wait_seconds - waited)
+        """Lock a database against other keeper runs."""
+        seconds = self.turns[0] if wait else 0.0
+        with ExitStack() as lock:
+            lock.enter_context(database_lock(self.state, path, wait_seconds=seconds))
+            return lock.pop_all()
 
     def _take(self, locked: Sequence[Locked], queue: deque[Database], may_wait: bool) -> Batch:
         """Take snapshots; what finds no room goes back on the queue, if some is to come."""
@@ -141,15 +155,19 @@ class Pipeline:
             lock.close()
             if isinstance(result, NoRoomError) and may_wait:
                 waiting.append(one)
+            elif isinstance(result, BusyError):
+                self._put_off(one, result, self.locks_wait)
             else:
                 self.record.fail(one.name, one.path, result)
         queue.extendleft(reversed(waiting))
+        self.is_crowded = bool(waiting)
         return batch
 
     def _attempt(self, locked: Locked, on_event: Listener) -> StagedSnapshot | KeeperError:
         one, _ = locked
         try:
-            return self.staging.take(one.name, one.path, on_event)
+            with waits_at_most(self.turns[1]):
+                return self.staging.take(one.name, one.path, on_event)
         except (KeeperError, OSError) as error:
             return as_keeper_error(error)
 

@@ -37,6 +37,7 @@ from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.errors import KeeperError
 from sqlitekeeper.events import Level, Listener, Note, ignore
 from sqlitekeeper.filesystem.private_folder import remove_staging_litter, staging_folder
+from sqlitekeeper.lock_wait import LockWait
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.remote_name import is_local
 from sqlitekeeper.state.bases import Bases
@@ -121,7 +122,7 @@ def back_up(
                 record,
                 options.state,
                 options.jobs,
-                options.lock_wait_seconds,
+                LockWait(options.lock_wait_seconds),
                 on_event,
             ).run(databases)
 

@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 from sqlitekeeper.cli.exit_status import combined
 from sqlitekeeper.cli.notifications import RunRecord
 from sqlitekeeper.config import Config, Database, read_config
-from sqlitekeeper.errors import ConfigError, KeeperError, as_keeper_error
+from sqlitekeeper.errors import BusyError, ConfigError, KeeperError, as_keeper_error
 from sqlitekeeper.events import Event, Listener
+from sqlitekeeper.lock_wait import FIRST_SECONDS, LockWait, waits_at_most
 from sqlitekeeper.output.json import print_object, results_object
 from sqlitekeeper.output.terminal import Console
 from sqlitekeeper.result import Result
 from sqlitekeeper.workers import in_order
 
 AnyResult = TypeVar("AnyResult", bound=Result)
+# For all databases of a run together.
+LOCK_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,39 @@ def each_at_once(
     kind: type[AnyResult],
     session: Session,
     jobs: int,
+    busy: str = "failed",
 ) -> list[AnyResult]:
-    """As `run_each`, with `jobs` databases at once; what `work` says comes in their order."""
+    """As `run_each`, with `jobs` databases at once; what `work` says comes in their order.
 
-    def attempt(database: Database, on_event: Listener) -> AnyResult:
-        return _attempt(database, lambda one: work(one, on_event), kind, must_exist=True)
+    Those that somebody has locked are tried again when the others are done, and then waited
+    for together; one that stays locked has the outcome `busy`.
+    """
+    results: dict[int, AnyResult] = {}
+    wait, turn = LockWait(LOCK_WAIT_SECONDS), FIRST_SECONDS
+    waiting = list(range(len(databases)))
 
-    return in_order(databases, attempt, jobs, session.on_event)
+    def attempt(number: int, on_event: Listener) -> bool:
+        """Work on one; False where it is to be tried again."""
+        is_done = True
+
+        def try_once(one: Database) -> AnyResult:
+            nonlocal is_done
+            try:
+                return work(one, on_event)
+            except BusyError as error:
+                is_done, code = not wait.goes_on, error.exit_code
+                return kind(one.name, one.path, busy, error.full_text, exit_code=code)
+
+        with waits_at_most(turn):
+            results[number] = _attempt(databases[number], try_once, kind, must_exist=True)
+        return is_done
+
+    while waiting:
+        done = in_order(waiting, attempt, jobs, session.on_event)
+        waiting = [number for number, is_done in zip(waiting, done, strict=True) if not is_done]
+        if waiting:
+            turn = wait.turn(len(waiting), jobs)
+    return [results[number] for number in range(len(databases))]
 
 
 def _attempt(

@@ -18,6 +18,7 @@ from sqlitekeeper.database.files import can_write, sidecar, size_of, stat_databa
 from sqlitekeeper.database.journal import GoesOnError, guard, wait_for_others
 from sqlitekeeper.database.processes import remove_unused
 from sqlitekeeper.database.refuse import (
+    locked_error,
     refuse_foreign_sidecars,
     refuse_lone_wal,
     refuse_remote,
@@ -27,6 +28,7 @@ from sqlitekeeper.database.refuse import (
 )
 from sqlitekeeper.errors import BusyError, CheckError, KeeperError, NotADatabaseError, ReadOnlyError
 from sqlitekeeper.filesystem.disks import network_filesystem
+from sqlitekeeper.lock_wait import bounded
 from sqlitekeeper.workers import stop_if_asked
 
 # https://sqlite.org/rescode.html: a journal or a WAL to recover, on a read-only connection.
@@ -42,10 +44,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except GoesOnError as error:
         raise BusyError(error.message, hint=error.hint) from None
     except apsw.BusyError:
-        raise BusyError(
-            f"{path}: database is locked",
-            hint="another process holds a lock on it; try again when it is done",
-        ) from None
+        raise locked_error(path) from None
     except apsw.NotADBError:
         raise NotADatabaseError(f"{path}: is not an SQLite database, or it is encrypted") from None
     except apsw.CorruptError as error:
@@ -91,7 +90,7 @@ def wait_for_locks(connection: apsw.Connection, seconds: float) -> None:
     signal ends it at once. It polls every millisecond without backing off:
     beside a writer that commits without pause, the gaps are that short.
     """
-    began = 0.0
+    began, seconds = 0.0, bounded(seconds)
 
     def handler(tries: int) -> bool:
         nonlocal began
@@ -134,7 +133,7 @@ def open_database(
         ReadOnlyError: `write` was asked for a WAL database on a network file system.
     """
     stat_database(path)
-    named = path
+    named, wait_seconds = path, bounded(wait_seconds)
     # From here on a symlink may change: all that is looked at belongs to one file.
     path = Path(os.path.realpath(path))
     facts = stat_database(path)

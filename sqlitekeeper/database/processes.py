@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,10 @@ from sqlitekeeper.database.files import sidecar, size_of
 # Where the WAL index keeps its reader locks, one byte each
 # (https://sqlite.org/walformat.html, "WAL Locks").
 WAL_READ_LOCKS = range(123, 128)
+
+# The bytes of a database file that only an exclusive lock covers by writing
+# (https://sqlite.org/src/file/src/os.h, SHARED_FIRST and SHARED_SIZE).
+SHARED_BYTES = range(0x40000002, 0x40000002 + 510)
 
 # What the kernel writes behind the name of an open file that nobody else can open any more.
 _DELETED = " (deleted)"
@@ -32,7 +36,9 @@ class Process:
         return f"pid {self.pid} ({self.program})" if self.program else f"pid {self.pid}"
 
 
-def parse_locks(text: str, device: int, inode: int) -> dict[int, list[range]]:
+def parse_locks(
+    text: str, device: int, inode: int, *, write_only: bool = False
+) -> dict[int, list[range]]:
     """The locked byte ranges of one file by process id, from the text of /proc/locks.
 
     A line: `1: POSIX  ADVISORY  READ 9647 fe:00:2146314 123 123`, see proc(5).
@@ -41,7 +47,7 @@ def parse_locks(text: str, device: int, inode: int) -> dict[int, list[range]]:
     held: dict[int, list[range]] = {}
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) == 8 and fields[5] == file:
+        if len(fields) == 8 and fields[5] == file and (fields[3] == "WRITE" or not write_only):
             end = 2**63 if fields[7] == "EOF" else int(fields[7])
             held.setdefault(int(fields[4]), []).append(range(int(fields[6]), end + 1))
     return held
@@ -86,14 +92,27 @@ def wal_readers(path: Path) -> list[Process]:
         text = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
     except OSError:
         return []
-    held = parse_locks(text, index.st_dev, index.st_ino)
+    return _with_lock(parse_locks(text, index.st_dev, index.st_ino), WAL_READ_LOCKS)
+
+
+def exclusive_holders(path: Path) -> list[Process]:
+    """Other processes with an exclusive lock on a database file; empty where nothing tells."""
+    try:
+        facts = path.stat()
+        text = Path("/proc/locks").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    held = parse_locks(text, facts.st_dev, facts.st_ino, write_only=True)
+    return _with_lock(held, SHARED_BYTES)
+
+
+def _with_lock(held: Mapping[int, Sequence[range]], wanted: range) -> list[Process]:
+    """The other processes whose locks touch some bytes."""
     return [
         Process(pid, _program(pid))
         for pid, ranges in sorted(held.items())
         if pid != os.getpid()
-        and any(
-            lock.start < WAL_READ_LOCKS.stop and lock.stop > WAL_READ_LOCKS.start for lock in ranges
-        )
+        and any(lock.start < wanted.stop and lock.stop > wanted.start for lock in ranges)
     ]
 
 

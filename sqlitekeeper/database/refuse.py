@@ -8,9 +8,16 @@ from pathlib import Path
 import apsw
 
 from sqlitekeeper.database.files import IN_MVCC_MODE, MAGIC, sidecar, size_of, user_name
-from sqlitekeeper.database.journal import is_hot, journal_header
+from sqlitekeeper.database.journal import is_begun, is_hot, journal_header
+from sqlitekeeper.database.processes import exclusive_holders, openers
 from sqlitekeeper.database.set_aside import set_asides
-from sqlitekeeper.errors import KeeperError, NotADatabaseError, ReadOnlyError
+from sqlitekeeper.errors import (
+    BusyError,
+    KeeperError,
+    KeptLockError,
+    NotADatabaseError,
+    ReadOnlyError,
+)
 from sqlitekeeper.filesystem.disks import mounts_now, network_filesystem
 
 # https://sqlite.org/fileformat.html#schema_format_number
@@ -91,6 +98,23 @@ def _is_text(header: bytes) -> bool:
     # A character may be cut off at the end of the sample.
     is_whole = len(found) - len(text.encode()) < 4
     return is_whole and len(text) >= 16 and all(ch.isprintable() or ch.isspace() for ch in text)
+
+
+def locked_error(path: Path) -> BusyError:
+    """Who has a database locked, and whether that ends before the application does."""
+    holders = exclusive_holders(path)
+    who = ", ".join(map(str, holders or openers([path])))
+    held = f"{path}: database is locked" + (f" by {who}" if holders else "")
+    # One that commits has a journal; in WAL mode nobody locks the file itself while -shm is used.
+    if holders and not (is_begun(journal_header(path)) or sidecar(path, "-shm").exists()):
+        return KeptLockError(
+            f"{held}, which writes nothing meanwhile: as with locking_mode EXCLUSIVE, and in Turso,"
+            " where a lock lasts as long as the application has the database open",
+            hint=f"run keeper while {who} is stopped; in an application of your own:"
+            " PRAGMA locking_mode = NORMAL; else leave the database out of keeper.toml",
+        )
+    hint = "another process holds a lock on it" if holders or not who else f"{who} has it open"
+    return BusyError(held, hint=f"{hint}; try again when it is done")
 
 
 def refuse_foreign_sidecars(path: Path, owner: int) -> None:

@@ -26,6 +26,7 @@ from sqlitekeeper.errors import (
     BusyError,
     CheckError,
     KeeperError,
+    KeptLockError,
     NotADatabaseError,
     as_keeper_error,
 )
@@ -118,7 +119,8 @@ def _not_opened(name: str, path: Path, error: KeeperError) -> Finding:
     if isinstance(error, NotADatabaseError) and not fix:
         fix = _other_file(name, path)
     # A lock says that the application works, not that anything is wrong.
-    level: Level = "warn" if isinstance(error, BusyError) else "fail"
+    passes = isinstance(error, BusyError) and not isinstance(error, KeptLockError)
+    level: Level = "warn" if passes else "fail"
     return Finding(level, name, "open", error.message, fix)
 
 

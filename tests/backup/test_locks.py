@@ -1,12 +1,21 @@
 """Two runs at once: locks on databases, and who waits for whom."""
 
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from sqlitekeeper.state.locks import database_lock
 from tests.backup.shipped import outcomes
-from tests.conftest import BackupConfig, Keeper, MakeDatabase, StartKeeper, has_open, wait_until
+from tests.conftest import (
+    BackupConfig,
+    Beside,
+    Keeper,
+    MakeDatabase,
+    StartKeeper,
+    has_open,
+    wait_until,
+)
 
 
 def test_second_run_waits_for_the_lock(
@@ -65,6 +74,50 @@ def test_locked_databases_are_waited_for_together(
 
     assert outcomes(run) == ["failed"] * 10 + ["shipped"]
     assert 2 < run.json["seconds"] < 10
+
+
+def test_databases_locked_for_good_hold_nobody_up(
+    start_keeper: StartKeeper,
+    beside: Beside,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    to: Path,
+) -> None:
+    """What can be taken is shipped at once, what has become free in the end as well."""
+    modes = ["wal", "delete"] * 2
+    locked = [make_database(f"{n}.sqlite3", journal_mode=mode) for n, mode in enumerate(modes)]
+    good = [make_database(f"{name}.sqlite3", rows=5) for name in "ab"]
+    backup_config(*locked, *good, to=to)
+    applications = [beside("exclusive", path) for path in locked]
+
+    began = time.monotonic()
+    running = start_keeper("backup", "--json")
+    wait_until(lambda: all((to / name / "latest.json").exists() for name in "ab"))
+    assert time.monotonic() - began < 10
+    for application in applications:
+        application.end()
+
+    run = running.end()
+    assert (run.status, outcomes(run)) == (0, ["shipped"] * 6)
+    text = "which writes nothing meanwhile: as with locking_mode EXCLUSIVE"
+    assert f"0.sqlite3: database is locked by pid {applications[0].pid} (python), {text}" in run.err
+
+
+def test_another_run_holds_up_only_its_own_database(
+    start_keeper: StartKeeper,
+    make_database: MakeDatabase,
+    backup_config: BackupConfig,
+    to: Path,
+    tmp_path: Path,
+) -> None:
+    """It is waited for when the others are shipped."""
+    paths = [make_database(f"{name}.sqlite3", rows=5) for name in "ab"]
+    backup_config(*paths, to=to)
+    with database_lock(tmp_path / "state", paths[0]):
+        running = start_keeper("backup", "--lock-wait", "60", "--json")
+        wait_until((to / "b" / "latest.json").exists)
+
+    assert outcomes(running.end()) == ["shipped", "shipped"]
 
 
 def test_no_lock_is_held_while_waiting_for_another(

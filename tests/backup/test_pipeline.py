@@ -20,7 +20,7 @@ from sqlitekeeper.events import Event, Listener, ignore
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.program import find_rclone
 from sqlitekeeper.state.locks import database_lock
-from tests.conftest import S3, MakeDatabase, WrapRclone, wait_until
+from tests.conftest import S3, Beside, MakeDatabase, WrapRclone, wait_until
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 SMALL, LARGE = 1, 200
@@ -295,3 +295,20 @@ def test_what_the_background_raises_ends_the_run(
     with ExitStack() as locks:
         for one in databases:
             locks.enter_context(database_lock(tmp_path / "state", one.path))
+
+
+def test_the_wait_for_locks_is_spent_once(
+    make: Make, back_up_all: BackUp, beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six that stay locked fail after the wait of one, and none of them is called damaged."""
+    monkeypatch.setattr(pipeline, "WAIT_SECONDS", 2.0)
+    databases = make(a=SMALL, b=SMALL, c=SMALL, d=SMALL, e=SMALL, f=SMALL, good=SMALL)
+    held = {one.name: beside("exclusive", one.path) for one in databases[:-1]}
+
+    run = back_up_all(databases)
+
+    assert outcomes(run) == ["failed"] * 6 + ["shipped"]
+    assert run.seconds < 8
+    for one in run.databases[:-1]:
+        assert (one.check, one.exit_code) == (None, 1)
+        assert f"locked by pid {held[one.name].pid} (python)" in str(one.reason)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from sqlitekeeper.database.measure import measure
 from sqlitekeeper.state.history import History
 from sqlitekeeper.state.history_file import FORMAT
-from tests.conftest import BackupConfig, Companion, Keeper, MakeDatabase, contents, pragma
+from tests.conftest import BackupConfig, Beside, Companion, Keeper, MakeDatabase, contents, pragma
 
 KEYS = {
     *("name", "path", "outcome", "reason", "bytes", "page_size", "pages", "free_pages"),
@@ -344,3 +345,23 @@ def test_vacuum_leaves_a_sample(
     keeper("vacuum", path)
 
     assert len(keeper("report", path, "--json").entry["history"]) == 1
+
+
+@pytest.mark.parametrize("command", ["report", "vacuum"])
+def test_many_locked_databases_are_waited_for_together(
+    keeper: Keeper, make_database: MakeDatabase, beside: Beside, command: str
+) -> None:
+    """A browser's profile has dozens of them; who holds them is told."""
+    paths = [make_database(f"{n}.sqlite3", rows=5) for n in range(8)]
+    holders = [beside("exclusive", path) for path in paths]
+    good = make_database("good.sqlite3", rows=5)
+
+    began = time.monotonic()
+    run = keeper(command, *paths, good, "--jobs", "1", "--json")
+
+    assert time.monotonic() - began < 15
+    assert run.status == 3
+    entries = {entry["name"]: entry for entry in run.json["databases"]}
+    assert entries["good"]["outcome"] == "done"
+    for number, holder in enumerate(holders):
+        assert f"locked by pid {holder.pid} (python)" in entries[str(number)]["reason"]

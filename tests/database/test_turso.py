@@ -1,5 +1,7 @@
 """Turso's MVCC mode, which keeps commits in a log beside the database."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,14 @@ from tests.database.replace.test_replace import crash_with_wal
 
 turso = pytest.importorskip("turso", reason="pyturso is not installed")
 
+HOLD_OPEN = """
+import sys, turso
+connection = turso.connect(sys.argv[1])
+connection.execute("INSERT INTO t (body) VALUES ('x')")
+connection.commit()
+print("ready", flush=True)
+sys.stdin.read()
+"""
 NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
 
 
@@ -154,3 +164,24 @@ def test_files_leaves_the_log_of_a_database_out(
     assert keeper("files").status == 0
 
     assert {path.name for path in (tmp_path / "shelf").rglob("*")} == {"build-log"}
+
+
+def test_who_has_it_open_in_turso_is_named(keeper: Keeper, make_plain: MakeDatabase) -> None:
+    """Its lock lasts as long as the connection; the database is sound."""
+    path = make_plain(rows=5)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_OPEN, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as application:
+        assert application.stdout is not None
+        assert application.stdout.readline() == "ready\n"
+        run = keeper("report", path, "--json")
+        doctor = keeper("doctor", path, "--json")
+        application.communicate()
+
+    assert f"locked by pid {application.pid} (python), which writes nothing" in run.entry["reason"]
+    (found,) = (one for one in doctor.json["findings"] if one["check"] == "open")
+    assert found["level"] == "fail"
+    assert "damaged" not in found["message"] + run.err

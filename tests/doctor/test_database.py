@@ -297,10 +297,25 @@ def test_database_that_the_application_has_locked(
 ) -> None:
     """Not known what is in it, and nothing wrong with that."""
     path = make_database(journal_mode="delete")
-    beside("lock", path)
+    writer = beside("change", path)
     found = finding(path, "open")
-    assert (found.level, found.message) == ("warn", f"{path}: database is locked")
+    message = f"{path}: database is locked by pid {writer.pid} (python)"
+    assert (found.level, found.message) == ("warn", message)
     assert found.fix == "another process holds a lock on it; try again when it is done"
+
+
+@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
+def test_database_that_is_locked_for_good(
+    make_database: MakeDatabase, beside: Beside, journal_mode: str
+) -> None:
+    """A failure, for no backup will ever be made; who holds the lock is named."""
+    path = make_database(journal_mode=journal_mode)
+    application = beside("exclusive", path)
+    found = finding(path, "open")
+    assert found.level == "fail"
+    assert f"locked by pid {application.pid} (python), which writes nothing" in found.message
+    assert found.fix is not None
+    assert "PRAGMA locking_mode = NORMAL" in found.fix
 
 
 def test_hot_journal_after_a_crash(cut_off: Path) -> None:

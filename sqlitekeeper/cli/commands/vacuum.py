@@ -18,7 +18,7 @@ from sqlitekeeper.config import Database, select_databases
 from sqlitekeeper.database.maintain.checkpoint import CheckpointMode
 from sqlitekeeper.database.maintain.pointer_map import fault_behind
 from sqlitekeeper.database.maintain.vacuum import VacuumOptions, VacuumResult, vacuum
-from sqlitekeeper.errors import BusyError, CheckError, LockedError
+from sqlitekeeper.errors import CheckError, LockedError
 from sqlitekeeper.events import Listener
 from sqlitekeeper.output.maintenance import show_vacuum
 from sqlitekeeper.output.prometheus import vacuum_metrics
@@ -118,13 +118,9 @@ def command(
                 return done
         except LockedError as error:
             return VacuumResult(database.name, database.path, "skipped", error.message)
-        except BusyError as error:
-            code = error.exit_code
-            return VacuumResult(
-                database.name, database.path, "busy", error.full_text, exit_code=code
-            )
 
-    results = each_at_once(select_databases(config, names), work, VacuumResult, session, jobs)
+    databases = select_databases(config, names)
+    results = each_at_once(databases, work, VacuumResult, session, jobs, busy="busy")
     if not dry_run:
         remember(session, config.state, [(r.path, _sizes(r)) for r in results if r.page_size])
     extras = metrics_file(prometheus, vacuum_metrics, results)
