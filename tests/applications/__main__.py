@@ -25,18 +25,18 @@ Try = Callable[[Host], Tried]
 APPLICATIONS: dict[str, Try] = {
     "pocketbase": lambda host: whole_cycle(host, PocketBase(host)),
     "litestream": lambda host: whole_cycle(host, Litestream(host)),
-    "diskcache": lambda host: whole_cycle(host, DiskCache(host)),
     "datasette": lambda host: whole_cycle(host, Datasette(host)),
-    "django": lambda host: whole_cycle(host, Django(host)),
     "spatialite": lambda host: whole_cycle(host, SpatiaLite(host)),
+    "django": lambda host: whole_cycle(host, Django(host)),
+    "diskcache": lambda host: whole_cycle(host, DiskCache(host)),
     "libsql": lambda host: whole_cycle(host, LibSQL(host)),
     "bun": lambda host: whole_cycle(host, Bun(host)),
+    "chromium": lambda host: locked_cycle(host, Chromium(host)),
     "turso": lambda host: locked_cycle(host, Turso(host)),
     "turso-mvcc": lambda host: refused_cycle(
         host, TursoMVCC(host), "is a Turso database in MVCC mode"
     ),
     "sqlcipher": lambda host: refused_cycle(host, SQLCipher(host), "is encrypted as a whole"),
-    "chromium": lambda host: locked_cycle(host, Chromium(host)),
 }
 
 

@@ -26,7 +26,7 @@ class Chromium(Application):
 
     name = "Chromium"
     databases = tuple(f"Default/{one}" for one in ("Cookies", "History", "Web Data", "Login Data"))
-    search = "the site that it belongs to"
+    search = "site"
 
     def __init__(self, host: Host) -> None:
         self._host = host

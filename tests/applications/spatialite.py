@@ -51,7 +51,7 @@ class SpatiaLite(ScriptedApplication):
     """A table without a primary key, whose index refers to rowids."""
 
     name = "SpatiaLite"
-    search = "its spatial index"
+    search = "the spatial index"
 
     def install(self) -> None:
         """Debian's module, where it is installed."""

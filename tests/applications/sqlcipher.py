@@ -30,7 +30,7 @@ class SQLCipher(ScriptedApplication):
 
     name = "SQLCipher"
     version = "0.6.0"
-    search = "its query"
+    search = "SQL"
 
     def install(self) -> None:
         """From PyPI."""

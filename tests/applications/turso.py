@@ -36,7 +36,7 @@ class Turso(ScriptedApplication):
 
     name = "Turso"
     version = "0.8.3"
-    search = "its query"
+    search = "SQL"
 
     def install(self) -> None:
         """From PyPI."""
