@@ -1,7 +1,6 @@
 """Chromium without a window: notes are cookies, set and asked for by its DevTools protocol."""
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -33,6 +32,7 @@ class Chromium(Application):
         self._program = shutil.which("chromium")
         if self._program is None:
             raise MissingError("needs apt-get install chromium")
+        self._log = host.folder / "chromium.log"
         self._turn = threading.Lock()
         self._calls = 0
         self._process: subprocess.Popen[bytes]
@@ -44,29 +44,33 @@ class Chromium(Application):
         return said.stdout.split()[1]
 
     def open(self, data: Path) -> None:
-        """With pipes as its file descriptors 3 and 4, which --remote-debugging-pipe uses."""
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
-        self._said = b""
-        shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        """With its standard input and output as descriptors 3 and 4, where it expects the pipes."""
+        shell = 'exec "$@" 3<&0 4>&1 </dev/null >&2'
         browser = [self._program or "", *FLAGS.split(), f"--user-data-dir={data}", "about:blank"]
-        self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *browser],
-            env=self._host.environment,
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", shell, "sh", *browser],
+                env=self._host.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+            )
         self._host.stack.callback(stop, self._process)
-        os.close(theirs_in)
-        os.close(theirs_out)
+        assert self._process.stdin
+        assert self._process.stdout
+        self._in, self._out = self._process.stdout, self._process.stdin
+        self._said = b""
         self._cookies()
 
     def _call(self, method: str, **parameters: object) -> Any:
         with self._turn:
             self._calls += 1
             call = {"id": self._calls, "method": method, "params": parameters}
-            os.write(self._out, json.dumps(call).encode() + b"\0")
+            try:
+                self._out.write(json.dumps(call).encode() + b"\0")
+            except BrokenPipeError:
+                raise FailedError(f"Chromium has ended: {self._log.read_text()[-2000:]}") from None
             while True:
                 message = json.loads(self._message())
                 if message.get("id") == self._calls:
@@ -76,9 +80,9 @@ class Chromium(Application):
 
     def _message(self) -> bytes:
         while b"\0" not in self._said:
-            part = os.read(self._in, 65536)
+            part = self._in.read(65536)
             if not part:
-                raise FailedError("Chromium has ended")
+                raise FailedError(f"Chromium has ended: {self._log.read_text()[-2000:]}")
             self._said += part
         message, _, self._said = self._said.partition(b"\0")
         return message
@@ -116,5 +120,5 @@ class Chromium(Application):
         """As a user does: it writes what it still has in memory."""
         self._call("Browser.close")
         self._process.wait(60)
-        os.close(self._in)
-        os.close(self._out)
+        self._in.close()
+        self._out.close()
