@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from sqlitekeeper.store.library import StoreError
 
 # Of a database's destinations, what each is to get.
 Encoded = Mapping[str, StoredSnapshot]
+# A destination that was not shipped to for so long gets a whole one next time.
+KEPT_FOR = timedelta(days=92)
 # What else is in a manifest, beside pieces, seldom takes a hundredth of this.
 MOST_PIECES_BYTES = MAX_MANIFEST_BYTES // 2
 
@@ -145,13 +148,19 @@ class Encoder:
             self.on_event(Note(one.name, text, Level.WARNING))
 
     def forget_bases(self, names: Sequence[str]) -> None:
-        """Remove the bases of some databases that their newest snapshots do not need."""
+        """Remove the bases of some databases that no next snapshot will be a delta of.
+
+        What is needed are those of the newest snapshots at all destinations that this host
+        ships to now and then: one base for each database, but for those that differ.
+        """
         if not self.bases.folder.is_dir():
             return
+        since = self.staging.earlier.clock() - KEPT_FOR
         try:
             needed = {
                 base
                 for one in History(self.bases.folder.parent).shipments(names).values()
+                if one.manifest.confirmed_at and one.manifest.confirmed_at > since
                 for base in (one.object, one.manifest.base_object)
             }
             for name in names:

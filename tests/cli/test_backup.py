@@ -335,7 +335,7 @@ def test_json_has_the_keys_of_the_design(keeper: Keeper, three: list[Path], to: 
     assert (entry["outcome"], entry["reason"], entry["check"]) == ("shipped", None, "ok")
     assert re.fullmatch("[0-9a-f]{64}", entry["sha256"])
     assert entry["tables"] == {"t": 20}
-    assert shipped.keys() == {"to", "object", "outcome", "bytes"}
+    assert shipped.keys() == {"to", "object", "outcome", "bytes", "encoding"}
     assert (shipped["to"], shipped["outcome"]) == (str(to), "uploaded")
     assert (to / shipped["object"]).stat().st_size == shipped["bytes"] == entry["bytes"]
     assert entry["seconds"].keys() == {"snapshot", "check", "ship"}
