@@ -24,6 +24,7 @@ FORMAT, STORED_FORMAT = 1, 2
 # Within the class, `bytes` is a number of them.
 Json = bytes
 _LATEST_ONLY = ("confirmed_at", HOLD)
+KNOWN_ENCODINGS = ("zstd", "delta")
 
 
 class ManifestError(KeeperError):
@@ -77,11 +78,13 @@ class Manifest:
             raise ManifestError(f"{where}: is not JSON") from None
         if not isinstance(raw, dict):
             raise ManifestError(f"{where}: is not a manifest")
-        version = raw.get("format")
-        if version not in (FORMAT, STORED_FORMAT) or isinstance(version, bool):
-            text = f"{where}: manifest of format {version!r:.60}, this keeper reads formats"
-            text += f" {FORMAT} and {STORED_FORMAT}"
-            if isinstance(version, int) and version > STORED_FORMAT:
+        version, encoding = raw.get("format"), _encoding(raw)
+        known = version == FORMAT or (version == STORED_FORMAT and encoding in KNOWN_ENCODINGS)
+        if not known or isinstance(version, bool):
+            text = f"{where}: manifest of format {version!r:.60}"
+            text += f" (stored as {encoding!r:.60})" if version == STORED_FORMAT else ""
+            text += f", this keeper reads format {FORMAT}, and {STORED_FORMAT} of zstd and delta"
+            if isinstance(version, int) and version > FORMAT:
                 raise NewerFormatError(text, hint="upgrade keeper")
             raise ManifestError(text)
         try:
@@ -149,6 +152,11 @@ class Manifest:
         """The manifest without what is in latest.json only, or may be: when, and a hold."""
         plain = {key: value for key, value in self.raw.items() if key not in _LATEST_ONLY}
         return replace(self, confirmed_at=None, raw=plain)
+
+
+def _encoding(raw: dict[str, Any]) -> object:
+    snapshot = raw.get("snapshot")
+    return snapshot.get("encoding") if isinstance(snapshot, dict) else None
 
 
 def refuse_large(manifest: Manifest) -> None:

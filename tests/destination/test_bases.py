@@ -23,7 +23,12 @@ from sqlitekeeper.destination.layout import (
     stored_object,
     token_of,
 )
-from sqlitekeeper.destination.manifest import Manifest, ManifestError, encode
+from sqlitekeeper.destination.manifest import (
+    Manifest,
+    ManifestError,
+    NewerFormatError,
+    encode,
+)
 from sqlitekeeper.destination.prune import BASE, kept_by, plan_prune, still_needed
 from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.rclone.listing import RemoteObject
@@ -266,12 +271,20 @@ def test_base_of_another_token_than_the_name_tells_is_refused() -> None:
         parsed(raw(delta(8, base), other))
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_format_tells_whether_a_snapshot_is_plain(version: int) -> None:
+def test_plain_format_of_a_stored_snapshot_is_refused() -> None:
     """An older keeper would take what is stored for the snapshot."""
-    key = whole(9) if version == 1 else whole(9).removesuffix(".zst")
     with pytest.raises(ManifestError, match="is not stored as the manifest's format says"):
-        parsed(raw(key) | {"format": version})
+        parsed(raw(whole(9)) | {"format": 1})
+
+
+@pytest.mark.parametrize("encoding", ["lrzip", "plain", None, ["zstd"]])
+def test_unknown_encoding_asks_for_an_upgrade(encoding: object) -> None:
+    """It is no damage."""
+    manifest = raw(whole(9))
+    manifest["snapshot"]["encoding"] = encoding
+    with pytest.raises(NewerFormatError, match="stored as") as caught:
+        parsed(manifest)
+    assert caught.value.hint == "upgrade keeper"
 
 
 def test_names_sort_as_before() -> None:

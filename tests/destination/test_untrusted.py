@@ -117,9 +117,9 @@ def test_name_that_leads_elsewhere_is_refused(name: str) -> None:
 
 
 def test_newer_format_asks_for_an_upgrade() -> None:
-    """A manifest of format 3 is no damage."""
-    with pytest.raises(NewerFormatError, match="format 3") as caught:
-        Manifest.from_json(changed("format", 3), "here")
+    """A manifest of format 2 is no damage."""
+    with pytest.raises(NewerFormatError, match="format 2") as caught:
+        Manifest.from_json(changed("format", 2), "here")
     assert caught.value.hint == "upgrade keeper"
 
 
