@@ -4,6 +4,7 @@
            -> what rclone sees of the rest       (nothing at all: a failure)
            -> what a sync would delete           (a dry run; more than allowed: a failure)
            -> the sync itself
+           -> what changed meanwhile, from copies (changing.py)
 
 Nothing is changed at the destination before the first three are done.
 """
@@ -19,8 +20,10 @@ from typing import Literal
 from sqlitekeeper.config.settings import FileSet
 from sqlitekeeper.errors import KeeperError, as_keeper_error
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.files.changing import changed_since, copy_file
 from sqlitekeeper.files.databases import find_databases
 from sqlitekeeper.files.sync import ANY_NUMBER, FolderSync, Forecast, SyncLog
+from sqlitekeeper.filesystem.private_folder import staging_folder
 from sqlitekeeper.rclone.client import Rclone
 from sqlitekeeper.rclone.errors import RcloneError
 from sqlitekeeper.result import Result
@@ -37,6 +40,7 @@ class FilesOptions:
     databases: tuple[Path, ...] = ()
     dry_run: bool = False
     force: bool = False
+    staging: Path = Path("/var/tmp")  # noqa: S108 (a private folder is made in it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,15 @@ class _FilesRun:
             return
         with database_lock(self.options.state, self.job.path):
             sync, most = self._prepare()
+            began_ns = time.time_ns()
             try:
-                sync.sync(self.log, most, self._tick)
+                try:
+                    sync.sync(self.log, most, self._tick)
+                except RcloneError:
+                    if self.log.limit_reached or not self._upload_changing(sync, began_ns):
+                        raise
+                    # It has deleted nothing where a file could not be uploaded.
+                    sync.sync(self.log, most, self._tick)
             except RcloneError:
                 if not self.log.limit_reached:
                     raise
@@ -124,6 +135,26 @@ class _FilesRun:
                     f" {self.job.to} has changed since it was listed",
                     hint="does something else write there?",
                 ) from None
+
+    def _upload_changing(self, sync: FolderSync, began_ns: int) -> bool:
+        """Upload copies of what has changed under rclone's hands; False where there is nothing.
+
+        Raises:
+            KeeperError: they could not be copied, or uploaded.
+        """
+        folder = Path(os.path.realpath(self.job.path))
+        names = list(changed_since(folder, self.log.failed, began_ns))
+        if not names:
+            return False
+        with staging_folder(self.options.staging) as copies:
+            for name in names:
+                text = f"{name} changed while it was uploaded; a copy of it is uploaded"
+                if not copy_file(folder, name, copies):
+                    text += ", which may be of no one moment: it changes all the time"
+                self.on_event(Note(self.job.name, text, Level.WARNING))
+            FolderSync(self.options.rclone, copies, self.job.to, (), ()).copy(self.log, self._tick)
+        sync.leave(names)
+        return True
 
     def _prepare(self) -> tuple[FolderSync, int]:
         """Find out what a sync would do, and whether it may; and how much it may delete."""

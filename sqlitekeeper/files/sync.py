@@ -24,13 +24,14 @@ class SyncLog:
     """What rclone's log says of one run.
 
     `links` are symbolic links that were not followed, `limit_reached` is its own
-    --max-delete.
+    --max-delete, `failed` what it says an error of.
     """
 
     uploaded: int = 0
     deleted: int = 0
     limit_reached: bool = False
     links: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
     stats: dict[str, Any] = field(default_factory=dict)
 
     def on_entry(self, entry: dict[str, Any]) -> None:
@@ -46,6 +47,8 @@ class SyncLog:
             self.limit_reached = True
         elif message.startswith("Can't follow symlink"):
             self.links.add(str(entry.get("object")))
+        if entry.get("level") == "error" and "object" in entry:
+            self.failed.add(str(entry["object"]))
 
     def number(self, key: str) -> int:
         """A number of rclone's last statistics."""
@@ -87,6 +90,10 @@ class FolderSync:
         self._source = [*(f"--exclude={pattern}" for pattern in exclude), str(folder)]
         self._target = as_folder(to)
         self._rules = list(exclude_rules(one for path in left_out for one in _with_sidecars(path)))
+
+    def leave(self, names: Sequence[str]) -> None:
+        """Neither upload nor delete some files from here on."""
+        self._rules += exclude_rules(map(os.fsencode, names))
 
     def measure(self) -> tuple[int, int]:
         """How many files there are to sync, and their bytes.

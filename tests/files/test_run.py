@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -452,3 +454,40 @@ def test_a_remote_is_guarded_too(sync: Sync, uploads: Path, s3: S3, any_rclone: 
     assert (refused.outcome, remaining) == ("failed", 20)
     assert (allowed.outcome, allowed.deleted_files) == ("synced", 3)
     assert contents(s3.folder / "files") == contents(uploads)
+
+
+@contextmanager
+def writer(path: Path, mode: str) -> Iterator[None]:
+    """Another process that writes to a file without pause."""
+    program = (
+        "import sys, time\nf = open(sys.argv[1], sys.argv[2], buffering=0)\nprint(flush=True)\n"
+    )
+    program += "while True: f.seek(9); f.write(b'x' * 50); time.sleep(0.0005)"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path, mode], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_file_that_changes_all_the_time_is_there_all_the_same(
+    sync: Sync, uploads: Path, there: Path, s3: S3, any_rclone: Path, where: str, mode: str
+) -> None:
+    """rclone gives it up, and may delete the copy that was there; deletions are made too."""
+    target, to = (s3.folder / "u", f"{s3.to}/u") if where == "s3" else (there, str(there))
+    busy = uploads / "0" / "00.jpg"
+    assert sync(to=to).outcome == "synced"
+    (uploads / "1" / "01.jpg").unlink()
+
+    with writer(busy, mode):
+        result = sync(to=to)
+
+    assert (result.outcome, result.exit_code) == ("synced", 0), result.reason
+    assert (target / "0" / "00.jpg").read_bytes().startswith(b"picture 0")
+    assert not (target / "1" / "01.jpg").exists()

@@ -42,6 +42,7 @@ def command(session: Session, names: tuple[str, ...], dry_run: bool, force: bool
         databases=tuple(one.path for one in config.databases if not one.unmatched),
         dry_run=dry_run,
         force=force,
+        staging=config.backup.staging,
     )
     results = sync_files(_wanted(config, names), options, session.on_event)
     return session.finish(results, show_files, dry_run=dry_run)
