@@ -31,7 +31,8 @@ _SEVERITY: tuple[Outcome, ...] = ("skipped", "fresh", "stale", "missing", "faile
 class StatusEntry(Result):
     """One database's freshness: at one destination, or at the worst of several, which `to` names.
 
-    Times are ISO 8601 UTC. `host` is set in a fleet only.
+    Times are ISO 8601 UTC. `host` is set in a fleet only. `on_hold` is a loss of rows that
+    nobody has accepted yet: a fresh database fails its check then, too.
     """
 
     outcome: Outcome
@@ -42,6 +43,7 @@ class StatusEntry(Result):
     last_proven_at: str | None = None
     age_seconds: float | None = None
     bytes: int = 0
+    on_hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,8 @@ def judge(
         outcome = "stale"
         notes.insert(0, f"{span(age)} old at {to}, the limit is {span(limits.max_age_seconds)}")
     proven = [d.at for d in evidence.drills.values() if d.outcome == "proven" and d.at]
-    codes = {"fresh": 0, "failed": KeeperError.exit_code}
+    on_hold = isinstance(latest, Manifest) and latest.hold is not None
+    codes = {"fresh": CheckError.exit_code if on_hold else 0, "failed": KeeperError.exit_code}
     return StatusEntry(
         subject.name,
         subject.path,
@@ -174,6 +177,7 @@ def judge(
         last_proven_at=timestamp(max(proven)) if proven else None,
         age_seconds=None if age is None else round(age, 3),
         bytes=_plain_bytes(sound[0], latest) if sound else 0,
+        on_hold=on_hold,
         exit_code=codes.get(outcome, CheckError.exit_code),
     )
 

@@ -195,11 +195,11 @@ def test_last_proof_is_the_youngest_of_all() -> None:
     assert entry.last_proven_at == timestamp(hours_ago(3))
 
 
-def test_hold_on_pruning_is_said() -> None:
-    """The database is fresh all the same."""
+def test_loss_that_nobody_has_accepted_fails_the_check() -> None:
+    """The database is fresh all the same, and what is fresh has lost rows."""
     hold = {"hold": {"since": timestamp(NOW), "tables": {"users": [1000, 3]}}}
     entry = judged(shelf(1), latest(1, raw=hold))
-    assert entry.outcome == "fresh"
+    assert (entry.outcome, entry.on_hold, entry.exit_code) == ("fresh", True, 12)
     assert "users fell from 1,000 rows to 3" in str(entry.reason)
 
 

@@ -23,9 +23,9 @@ HELP = """Say whether every database's newest snapshot is young enough.
 
 Asks the destinations, not this host's memory: when the last snapshot was taken,
 when it was last confirmed to be what the database holds, and when a drill last
-proved one. Ends with 12 when a database is stale or missing; a destination that
-does not answer is a failure. With several destinations each must be fresh, and
-the worst is shown.
+proved one. Ends with 12 when a database is stale or missing, or has lost rows
+that nobody has accepted; a destination that does not answer is a failure. With
+several destinations each must be fresh, and the worst is shown.
 
 \b
   keeper status --max-age 26h
