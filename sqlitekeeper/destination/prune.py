@@ -52,7 +52,9 @@ def kept_by(
         if s.drill_outcome != "failed" and s.is_whole and not is_ahead(s.taken_at, now)
     ]
     sound = rules_that_keep((s.taken_at for s in good), policy)
-    proven = next((s for s in catalog.snapshots if s.drill_outcome == "proven"), None)
+    proven = next(
+        (s for s in catalog.snapshots if s.drill_outcome == "proven" and s.is_whole), None
+    )
     rules = {
         snapshot: tuple(
             dict.fromkeys(
@@ -142,13 +144,24 @@ class Plan:
 
 def with_drills(catalog: DatabaseCatalog, remembered: Mapping[str, DrillRecord]) -> DatabaseCatalog:
     """A catalog that also knows of those drills that left no record at the destination."""
-    snapshots = tuple(
+    snapshots = [
         replace(snapshot, drill_outcome=remembered[snapshot.object].outcome)
         if snapshot.drill_outcome is None and snapshot.object in remembered
         else snapshot
         for snapshot in catalog.snapshots
+    ]
+    broken = {
+        token_of(one.object)
+        for one in snapshots
+        if one.encoding == "zstd" and one.drill_outcome == "failed"
+    } - {""}
+    return replace(
+        catalog,
+        snapshots=tuple(
+            replace(one, is_whole=False) if base_of(one.object) in broken else one
+            for one in snapshots
+        ),
     )
-    return replace(catalog, snapshots=snapshots)
 
 
 def plan_prune(

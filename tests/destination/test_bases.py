@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sqlitekeeper.destination.base import usable_base
 from sqlitekeeper.destination.catalog import DatabaseCatalog, read_catalog
 from sqlitekeeper.destination.destination import Destination
+from sqlitekeeper.destination.drill_records import DrillRecord
 from sqlitekeeper.destination.layout import (
     base_of,
     drill_record_object,
@@ -29,7 +30,14 @@ from sqlitekeeper.destination.manifest import (
     NewerFormatError,
     encode,
 )
-from sqlitekeeper.destination.prune import BASE, kept_by, plan_prune, still_needed
+from sqlitekeeper.destination.prune import (
+    BASE,
+    LAST_PROVEN,
+    kept_by,
+    plan_prune,
+    still_needed,
+    with_drills,
+)
 from sqlitekeeper.destination.retention import Policy
 from sqlitekeeper.rclone.listing import RemoteObject
 
@@ -163,6 +171,25 @@ def test_delta_without_its_base_takes_no_ones_place() -> None:
     base, plain = whole(9), whole(5)
     catalog = catalog_of(*objects(plain, delta(1, base)))
     assert [one.is_whole for one in catalog.snapshots] == [False, True]
+    assert all(kept_by(catalog, ONE, NOW).values())
+
+
+def test_proven_delta_that_has_lost_its_base_protects_no_longer() -> None:
+    """The last proven one is the last that can still be restored."""
+    base, plain = whole(90), whole(60)
+    lost = delta(30, base)
+    proofs = [RemoteObject(drill_record_object(one, "proven"), 200) for one in (plain, lost)]
+    catalog = catalog_of(*objects(plain, lost, whole(2)), *proofs)
+    kept = {one.object: why for one, why in kept_by(catalog, ONE, NOW).items()}
+    assert (kept[plain], kept[lost]) == ((LAST_PROVEN,), ())
+
+
+def test_drill_that_only_this_host_remembers_breaks_the_deltas_of_a_base() -> None:
+    """As one does that has left its record beside the base."""
+    base, plain = whole(9), whole(12)
+    failed = {base: DrillRecord(base, NOW, "failed", "damaged")}
+    catalog = with_drills(catalog_of(*objects(plain, base, delta(1, base))), failed)
+    assert [one.is_whole for one in catalog.snapshots] == [False, True, True]
     assert all(kept_by(catalog, ONE, NOW).values())
 
 
