@@ -31,11 +31,15 @@ _POINTER_MAP = re.compile(r"ptr ?map|pointer map", re.IGNORECASE)
 _LITERAL = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]", re.DOTALL
 )
+_QUOTES = ('"', "`", "[")
+_WORD = re.compile(r"[\w$\x80-\U0010ffff]+")
 _COMPUTES = re.compile(
     r"\|\||->|\b(?:cast|like|glob|regexp|match)\b"
     r"|\b(?!(?:in|and|or|not|is|between|when|then|else)\b)\w+\s*\(",
     re.IGNORECASE,
 )
+# Its index is all that there is of what was put into it.
+_CONTENTLESS = re.compile(r"\bcontent\s*=\s*(''|\"\")", re.IGNORECASE)
 _INDEX_DIFFERS = "a full-text index differs from what it indexes"
 _VIRTUAL = 2  # generated and not stored: https://sqlite.org/pragma.html#pragma_table_xinfo
 _EXPRESSION = -2  # https://sqlite.org/pragma.html#pragma_index_xinfo
@@ -92,11 +96,13 @@ class Sorter:
         if found := _CHECK.fullmatch(line):
             return self._check(line, found[1])
         if found := _FULL_TEXT.fullmatch(line):
-            return self._full_text(found[1], found[2])
+            return self._full_text(found[1], found[2], is_malformed=line.startswith("malformed"))
         if found := _FTS5.fullmatch(line):
             # A content table of the application's own has another name.
             said = re.sub(r" -?\d+", "", line)
             name = found[1].strip('"').removeprefix("'main'.'").removesuffix("_content'")
+            if line.startswith("fts5: corruption") and self._is_contentless(name):
+                return None
             return self._full_text("FTS5", name) or Remark(said, _INDEX_DIFFERS)
         return None
 
@@ -134,14 +140,19 @@ class Sorter:
         parts = self.connection.execute("SELECT cid, name FROM pragma_index_xinfo(?)", (name,))
         if any(cid == _EXPRESSION or str(column).lower() in virtual for cid, column in parts):
             return True
-        bare = _LITERAL.sub(lambda found: " x " if found[0][:1] in '"`[' else " ", sql)
-        _, _, condition = re.sub(r"\bwhere\b", "WHERE", bare, flags=re.IGNORECASE).partition(
-            "WHERE"
+        # Of the same length, so that places in it are places in `sql`.
+        bare = _LITERAL.sub(
+            lambda found: ("x" if found[0][:1] in _QUOTES else "").center(len(found[0])), sql
         )
-        named = sql.lower()
-        return bool(_COMPUTES.search(condition)) or (
-            bool(condition) and any(column in named for column in virtual)
-        )
+        where = re.search(r"\bwhere\b", bare, re.IGNORECASE)
+        if where is None:
+            return False
+        condition = bare[where.end() :]
+        named = {word.lower() for word in _WORD.findall(condition)}
+        for found in _LITERAL.finditer(sql, where.end()):
+            if found[0][:1] in _QUOTES:
+                named.add(found[0][1:-1].replace(found[0][0] * 2, found[0][0]).lower())
+        return bool(_COMPUTES.search(condition)) or not named.isdisjoint(virtual)
 
     def _value(self, line: str, kind: str, where: str) -> Remark | None:
         row = self.connection.execute(
@@ -181,7 +192,13 @@ class Sorter:
         why = "the application stores rows that break what the table declares"
         return Remark(line, why, list_destination)
 
-    def _full_text(self, version: str, name: str) -> Remark | None:
+    def _is_contentless(self, name: str) -> bool:
+        row = self.connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (name,)
+        ).fetchone()
+        return row is not None and bool(_CONTENTLESS.search(str(row[0])))
+
+    def _full_text(self, version: str, name: str, *, is_malformed: bool = False) -> Remark | None:
         # The table's name, or that and what SQLite says of it.
         row = self.connection.execute(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND rootpage = 0"
@@ -192,11 +209,16 @@ class Sorter:
         if row is None:
             return None
         table = quoted(str(row[0]))
-        contentless = re.search(r"\bcontent\s*=\s*(''|\"\")", str(row[1]), re.IGNORECASE)
+        if _CONTENTLESS.search(str(row[1])):
+            if is_malformed:
+                # Nothing that it could differ from is there, nor anything to rebuild it from.
+                return None
+            text = f"unable to validate the inverted index for {version} table main.{row[0]}"
+            return Remark(text, "SQLite cannot look at it here as the application does")
         return Remark(
             f"malformed inverted index for {version} table main.{row[0]}",
             _INDEX_DIFFERS,
-            None if contentless else f"INSERT INTO {table}({table}) VALUES ('rebuild')",
+            f"INSERT INTO {table}({table}) VALUES ('rebuild')",
         )
 
 

@@ -116,6 +116,61 @@ def test_partial_index_of_columns_is_a_real_one(tmp_path: Path, where: str) -> N
     assert checked(path).problems
 
 
+def test_partial_index_beside_a_generated_column_is_a_real_one(tmp_path: Path) -> None:
+    """Also where the column's name is a part of what the index is called."""
+    path = tmp_path / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    sql = "CREATE INDEX t_name_a ON t (a) WHERE b > 0"
+    connection.execute(
+        f"CREATE TABLE t (a, b, name GENERATED ALWAYS AS (a || b)); {sql};"
+        "INSERT INTO t (a, b) VALUES (1, 2)"
+    ).fetchall()
+    declare(connection, "t_name_a", sql.replace("(a)", "(b)"))
+    connection.close()
+
+    assert checked(path).problems
+
+
+@pytest.mark.parametrize("where", ["name > 0", '"NAME" > 0', "[name]>0 AND b IN (1, 2)"])
+def test_partial_index_by_a_generated_column_is_computed(tmp_path: Path, where: str) -> None:
+    """However the column is written."""
+    path = tmp_path / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    sql = f"CREATE INDEX i ON t (a) WHERE {where}"
+    connection.execute(
+        f"CREATE TABLE t (a, b, name GENERATED ALWAYS AS (a + b)); {sql};"
+        "INSERT INTO t (a, b) VALUES (1, 2)"
+    ).fetchall()
+    declare(connection, "i", sql.replace("(a)", "(b)"))
+    connection.close()
+
+    found = checked(path)
+
+    assert (found.problems, len(found.remarks)) == ((), 1)
+
+
+@pytest.mark.parametrize("version", ["fts5", "fts4"])
+def test_index_that_is_all_there_is_is_damaged(tmp_path: Path, version: str) -> None:
+    """What a contentless table has lost, nothing brings back."""
+    path = tmp_path / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    connection.execute(f"CREATE VIRTUAL TABLE f USING {version} (x, content='')").fetchall()
+    for number in range(1, 2001):
+        connection.execute(
+            "INSERT INTO f (rowid, x) VALUES (?, ?)", (number, f"word{number}")
+        ).fetchall()
+    connection.execute("INSERT INTO f (f) VALUES ('optimize')").fetchall()
+    assert checked(path) == Integrity()
+    table, key = ("f_data", "id") if version == "fts5" else ("f_segments", "blockid")
+    connection.execute(
+        f"DELETE FROM {table} WHERE {key} = (SELECT {key} FROM {table} ORDER BY 1 LIMIT 1 OFFSET 3)"
+    ).fetchall()
+    connection.close()
+
+    said = {"fts5": "fts5: corruption", "fts4": "malformed inverted index"}
+    assert checked(path).problems[0].startswith(said[version])
+
+
 @pytest.mark.parametrize("sql", ["CAST(v AS TEXT)", "'v=' || v"])
 def test_index_that_an_older_sqlite_has_computed(tmp_path: Path, sql: str) -> None:
     """Real numbers had 15 digits as text, and have 17: sound for the application."""
