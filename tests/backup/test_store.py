@@ -217,6 +217,21 @@ def test_base_that_is_gone_there_makes_the_next_one_whole(
     assert keeper("restore", "app", "--to", to.parent / "back.sqlite3").status == 0
 
 
+def test_restore_says_that_the_newest_lacks_its_base(
+    keeper: Keeper, fat: Path, backup_config: BackupConfig, to: Path
+) -> None:
+    """What comes instead is older, which is for somebody to know."""
+    backup_config(fat, to=to, store="zstd", keep_last=20)
+    older = ship(keeper, fat)
+    backup_config(fat, to=to, store="delta", keep_last=20)
+    base = ship(keeper, fat, "--force")
+    delta = ship(keeper, fat)
+    (to / str(base["object"])).unlink()
+    run = keeper("restore", "app", "--to", to.parent / "back.sqlite3", "--json")
+    assert (run.status, run.entry["object"]) == (0, older["object"])
+    assert f"{delta['object']} is not whole" in run.err
+
+
 def test_each_destination_gets_what_it_can_use(
     keeper: Keeper, fat: Path, backup_config: BackupConfig, to: Path, lab: S3
 ) -> None:

@@ -15,7 +15,7 @@ from sqlitekeeper.cli.options import common_options
 from sqlitekeeper.cli.session import Session
 from sqlitekeeper.config import Config, select_databases
 from sqlitekeeper.database.files import OF_SQLITE
-from sqlitekeeper.destination.catalog import Snapshot
+from sqlitekeeper.destination.catalog import BASE_LACKS, Snapshot
 from sqlitekeeper.destination.choose import LATEST, choose, find_snapshots, instead_of
 from sqlitekeeper.destination.destination import list_destination
 from sqlitekeeper.destination.layout import SUFFIXES
@@ -136,7 +136,11 @@ def command(
         known = [snapshot for _, snapshot in found]
         whole = [snapshot for snapshot in known if snapshot.is_whole]
         named = (at or "").strip().endswith(tuple(SUFFIXES.values()))
-        wanted = choose(known if named or not whole else whole, at or LATEST, clock())
+        now = clock()
+        wanted = choose(known if named or not whole else whole, at or LATEST, now)
+        if (meant := choose(known, at or LATEST, now)).object != wanted.object:
+            text = f"{meant.object} is not whole: {BASE_LACKS}; {wanted.object} is restored instead"
+            session.on_event(Note(database, text, Level.WARNING))
         if at is None:
             refuse_on_hold(wanted, found, rclone)
         # Where a drill has found it damaged at one destination, the others come first.
