@@ -31,6 +31,8 @@ _POINTER_MAP = re.compile(r"ptr ?map|pointer map", re.IGNORECASE)
 _LITERAL = re.compile(
     r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]", re.DOTALL
 )
+# One with an entry for each row; what libSQL has of vectors is no index to others.
+_WHOLE_INDEX = re.compile(r"\A(?!.*(?:\bwhere\b|\blibsql_vector_idx\b))", re.IGNORECASE | re.DOTALL)
 _QUOTES = ('"', "`", "[")
 _WORD = re.compile(r"[\w$\x80-\U0010ffff]+")
 _COMPUTES = re.compile(
@@ -90,7 +92,7 @@ class Sorter:
     def remark(self, line: str) -> Remark | None:
         """What a line of integrity_check remarks, or a remark's own text; None for damage."""
         if found := _INDEX.fullmatch(line):
-            return self._index(found[1])
+            return self._index(found[1], counted=line.startswith("wrong # of"))
         if found := _VALUE.fullmatch(line):
             return self._value(line, found[1], found[2])
         if found := _CHECK.fullmatch(line):
@@ -115,11 +117,14 @@ class Sorter:
         )
         return {str(name) for (name,) in rows}
 
-    def _index(self, name: str) -> Remark | None:
+    def _index(self, name: str, *, counted: bool) -> Remark | None:
         row = self.connection.execute(
             "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)
         ).fetchone()
         if row is None or not row[1] or not self._is_computed(name, str(row[0]), str(row[1])):
+            return None
+        if counted and _WHOLE_INDEX.search(_LITERAL.sub(" ", str(row[1]))):
+            # Whatever is computed, each row has one entry: rows are gone, or entries are.
             return None
         return Remark(
             f"wrong entries in index {name}",

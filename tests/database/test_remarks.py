@@ -149,6 +149,26 @@ def test_partial_index_by_a_generated_column_is_computed(tmp_path: Path, where: 
     assert (found.problems, len(found.remarks)) == ((), 1)
 
 
+def test_rows_that_only_a_computed_index_knows_are_damage(tmp_path: Path) -> None:
+    """It has an entry for each row, whatever a function gives."""
+    path = tmp_path / "app.sqlite3"
+    connection = apsw.Connection(str(path))
+    connection.execute("CREATE TABLE t (a)").fetchall()
+    sql = "CREATE INDEX i ON t (lower(a))"
+    connection.execute(f"INSERT INTO t VALUES ('A'), ('B'), ('C'); {sql}").fetchall()
+    row = connection.execute("SELECT * FROM sqlite_schema WHERE name = 'i'").fetchone()
+    connection.execute(
+        "PRAGMA writable_schema = 1; DELETE FROM sqlite_schema WHERE name = 'i'"
+    ).fetchall()
+    connection.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("DELETE FROM t WHERE a = 'B'; PRAGMA writable_schema = 1").fetchall()
+    connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row).fetchall()
+    connection.close()
+
+    assert checked(path).problems == ("wrong # of entries in index i",)
+
+
 @pytest.mark.parametrize("version", ["fts5", "fts4"])
 def test_index_that_is_all_there_is_is_damaged(tmp_path: Path, version: str) -> None:
     """What a contentless table has lost, nothing brings back."""
