@@ -84,10 +84,13 @@ def _snapshots(destination: Destination, database: str, bare: bool) -> list[Snap
 def instead_of(damaged: Snapshot, snapshots: Sequence[Snapshot]) -> Snapshot | None:
     """What to restore where it is damaged: the newest before it, else the oldest after it.
 
-    Those that a drill has found damaged are left out; None where there is no other.
+    Those that a drill has found damaged or that lack their base are left out; None
+    where there is no other.
     """
     others = [
-        one for one in snapshots if one.object != damaged.object and one.drill_outcome != "failed"
+        one
+        for one in snapshots
+        if one.object != damaged.object and one.drill_outcome != "failed" and one.is_whole
     ]
     older = [one for one in others if _order(one) < _order(damaged)]
     if older:
