@@ -76,10 +76,17 @@ class Uploader:
         there = self.rclone.confirm(
             to, [*objects, *twins.values()], hashes=self.destination.is_local
         )
+        # The listing is as old as the run: somebody may have deleted a base since.
+        bases = {one.facts["base"] for one in snapshots if "base" in one.facts}
+        bases_there = self.rclone.confirm(to, bases) if bases else {}
         errors = {
             one.name: problem
             for one in snapshots
-            if (problem := _case_problem(one, twins, there, to) or _problem(one, there, to))
+            if (
+                problem := _case_problem(one, twins, there, to)
+                or _problem(one, there, to)
+                or _base_problem(one, bases_there, to)
+            )
         }
         # A part of a snapshot would lie there until it is pruned, one in a folder of another
         # database for ever.
@@ -125,3 +132,12 @@ def _problem(snapshot: StoredSnapshot, there: Mapping[str, RemoteObject], to: st
     if found.hashes.get("sha256", snapshot.sha256) != snapshot.sha256:
         return f"{snapshot.object} at {to} has another content than the snapshot"
     return None
+
+
+def _base_problem(
+    snapshot: StoredSnapshot, there: Mapping[str, RemoteObject], to: str
+) -> str | None:
+    base = snapshot.facts.get("base")
+    if base is None or (base in there and there[base].bytes == snapshot.facts["base_bytes"]):
+        return None
+    return f"{base} at {to} was deleted meanwhile, which it is a delta of; the next run ships it"

@@ -10,7 +10,11 @@ from typing import Any
 import apsw
 import pytest
 
+from sqlitekeeper.backup.model import StoredSnapshot
+from sqlitekeeper.backup.upload import Uploader
+from sqlitekeeper.destination.destination import Destination
 from sqlitekeeper.destination.layout import manifest_object
+from sqlitekeeper.rclone.client import Rclone
 from tests.backup.shipped import change
 from tests.conftest import REPOSITORY, S3, BackupConfig, Keeper, MakeDatabase
 
@@ -336,3 +340,19 @@ def test_python_without_zstd_is_told_of_the_extra(
     assert [one["level"] for one in findings if one["check"] == "store"] == ["fail"]
     assert run.status == 2
     assert "pip install backports.zstd" in run.err
+
+
+def test_delta_whose_base_has_gone_meanwhile_is_not_there(tmp_path: Path) -> None:
+    """The listing, by which it was made, is as old as the run."""
+    to = tmp_path / "to"
+    base, key = "app/app-20261128T030000Z-k3f9q.sqlite3.zst", "app/app-20261129T030000Z-b2c3d"
+    key += "-k3f9q.delta.zst"
+    (to / "app").mkdir(parents=True)
+    (to / base).write_bytes(b"base!")
+    (to / key).write_bytes(b"delta")
+    sha256 = hashlib.sha256(b"delta").hexdigest()
+    sent = StoredSnapshot("app", key, 5, sha256, {"base": base, "base_bytes": 5})
+    uploader = Uploader(Rclone("rclone"), tmp_path, Destination(str(to), {}))
+    assert uploader.read_back([sent]) == {}
+    (to / base).unlink()
+    assert "was deleted meanwhile" in uploader.read_back([sent])["app"]
