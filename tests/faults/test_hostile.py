@@ -305,8 +305,8 @@ def test_what_lies_at_a_destination_is_only_printed(
 
     for status, *command in (
         (0, "snapshots"),
-        (0, "status"),
-        (0, "status", "--fleet", tmp_path),
+        (12, "status"),
+        (12, "status", "--fleet", tmp_path),
         (12, "drill", "-v"),
         (0, "prune", "-v"),
         (12, "restore", "app", "--to", "new.sqlite3"),

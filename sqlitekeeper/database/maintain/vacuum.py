@@ -42,6 +42,7 @@ from sqlitekeeper.database.measure import Measurement, read_measurement
 from sqlitekeeper.database.wal_reset_bug import checkpoint_remark
 from sqlitekeeper.errors import BusyError
 from sqlitekeeper.events import Level, Listener, Note, Tick, ignore
+from sqlitekeeper.lock_wait import waits_at_most
 from sqlitekeeper.result import Result
 from sqlitekeeper.workers import stop_if_asked
 
@@ -125,9 +126,11 @@ def vacuum(
             reason = _convert_advice(before, path) or f"dry run: would free {target:,} pages"
             return _left_alone(name, path, before, reason)
         wrong = options.wrong_map or map_fault(connection, before, target, options.max_lock_ms)
-        done = _run(
-            connection, name, path, before, 0 if wrong else target, options, began, on_event
-        )
+        # It could be read, so nobody keeps it locked for good, and writers are waited for.
+        with waits_at_most(WAIT_SECONDS):
+            done = _run(
+                connection, name, path, before, 0 if wrong else target, options, began, on_event
+            )
         return replace(done, **left_for(path, wrong, done.reason)) if wrong else done
 
 
